@@ -1,0 +1,62 @@
+"""What can go wrong, in sentences an artist can act on. A failed `assert`, by contrast, is a bug of ours."""
+
+from __future__ import annotations
+
+
+class StudioError(Exception):
+    """Shown on the page as it is: one sentence that says what was wrong, with which input, and what to do next."""
+
+    #: The HTTP status a route answers with when this reaches it.
+    status = 500
+
+
+class BadRequest(StudioError):
+    status = 422
+
+
+class NotFound(StudioError):
+    status = 404
+
+
+class TooLarge(StudioError):
+    status = 413
+
+
+class UnreadablePicture(StudioError):
+    status = 415
+
+
+class Forbidden(StudioError):
+    status = 403
+
+
+class ModelError(StudioError):
+    """A model that cannot be read or loaded."""
+
+    status = 422
+
+
+class OutOfMemory(StudioError):
+    status = 503
+
+
+class EngineDied(StudioError):
+    """The engine's process ended or hung while it drew this picture."""
+
+    status = 503
+
+
+class DiskFull(StudioError):
+    status = 507
+
+
+class ReadOnly(StudioError):
+    """A folder or database that can be read, not written."""
+
+    status = 503
+
+
+class Cancelled(StudioError):
+    """Raised inside a generation to unwind it; the artist asked for it, so it is never shown as a fault."""
+
+    status = 409

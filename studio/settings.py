@@ -1,0 +1,63 @@
+"""Everything one can set from outside: flags, `POCHADE_…` variables and `pochade.toml`, read once, in `app.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+PRESETS = ASSETS.parent / "presets"
+
+
+class Settings(BaseSettings):
+    """A flag wins over a variable, a variable over the file, the file over the default."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="POCHADE_",
+        toml_file="pochade.toml",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_prog_name="python app.py",
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 lets your network in (by invitation).")
+    port: int = Field(7860, ge=0, le=65535, description="Port; 0 takes a free one.")
+    share: bool = Field(False, description="Open a public link through Gradio's tunnel (by invitation).")
+    data_dir: Path = Field(Path("data"), description="Pictures, jobs and everything else the studio writes.")
+    models_dir: tuple[Path, ...] = Field((), description="Folder with models; give it several times for several.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where models run.")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field("auto", description="Precision of the weights.")
+    threads: int = Field(0, ge=0, le=256, description="CPU threads of the engine; 0 leaves it to PyTorch.")
+    preview_every: int = Field(2, ge=0, le=150, description="Show the forming picture every n steps; 0: never.")
+    filename: str = Field(
+        "{number:05d}-{seed}-{prompt}",
+        description="Name of a picture's file, from number, seed, model, width, height, date, time and prompt.",
+    )
+    max_pixels: int = Field(40_000_000, ge=4096, description="Largest picture that may be uploaded, in pixels.")
+    hang_after: float = Field(300.0, gt=0, description="Seconds of silence after which a drawing engine is restarted.")
+    once: str | None = Field(None, description="Draw the requests of this JSON file (- for stdin), then exit.")
+    out: Path = Field(Path("."), description="Where --once writes its pictures.")
+    # `schema` would shadow a method of pydantic's models, hence the alias.
+    print_schema: bool = Field(False, alias="schema", description="Print the JSON schema of a request, then exit.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
