@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 lets your network in (by invitation).")
     port: int = Field(7860, ge=0, le=65535, description="Port; 0 takes a free one.")
     share: bool = Field(False, description="Open a public link through Gradio's tunnel (by invitation).")
+    allowed_host: tuple[str, ...] = Field((), description="Another host name the studio answers to (behind a proxy).")
+    root_path: str = Field("", description="Path below which a proxy serves the studio, e.g. /pochade.")
     data_dir: Path = Field(Path("data"), description="Pictures, jobs and everything else the studio writes.")
     models_dir: tuple[Path, ...] = Field((), description="Folder with models; give it several times for several.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where models run.")
@@ -47,7 +49,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(40_000_000, ge=4096, description="Largest picture that may be uploaded, in pixels.")
     hang_after: float = Field(300.0, gt=0, description="Seconds of silence after which a drawing engine is restarted.")
     once: str | None = Field(None, description="Draw the requests of this JSON file (- for stdin), then exit.")
-    out: Path = Field(Path("."), description="Where --once writes its pictures.")
+    out: Path = Field(Path(), description="Where --once writes its pictures.")
     # `schema` would shadow a method of pydantic's models, hence the alias.
     print_schema: bool = Field(False, alias="schema", description="Print the JSON schema of a request, then exit.")
 
