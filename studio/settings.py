@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import (
     BaseSettings,
+    CliApp,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -15,6 +16,7 @@ from pydantic_settings import (
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PRESETS = ASSETS.parent / "presets"
+EMBEDDED = ASSETS / "mini"
 
 
 class Settings(BaseSettings):
@@ -52,6 +54,13 @@ class Settings(BaseSettings):
     out: Path = Field(Path(), description="Where --once writes its pictures.")
     # `schema` would shadow a method of pydantic's models, hence the alias.
     print_schema: bool = Field(False, alias="schema", description="Print the JSON schema of a request, then exit.")
+
+    @classmethod
+    def from_command_line(cls, arguments: list[str]) -> Settings:
+        """Raises:
+        ValidationError: a value out of range, in a flag, a variable or the file.
+        """
+        return CliApp.run(cls, cli_args=arguments)
 
     @classmethod
     def settings_customise_sources(
