@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from studio.request import GenerationResult, ResolvedRequest
@@ -60,6 +61,24 @@ class Status:
     detail: str = ""
     device: str = ""
     model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What an engine is told when it is made; it is pickled into the worker process.
+
+    `threads`: 0 leaves it to PyTorch. `preview_every`: steps between previews, 0 for none. `hang_after`: seconds a
+    drawing engine may stay silent. `max_pixels`: the largest input picture.
+    """
+
+    embedded: Path
+    models_dir: tuple[Path, ...] = ()
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+    preview_every: int = 2
+    hang_after: float = 300.0
+    max_pixels: int = 40_000_000
 
 
 class Engine(Protocol):

@@ -19,6 +19,7 @@ SCHEDULES: Final[dict[str, dict[str, object]]] = {
     "Beta": {"use_beta_sigmas": True},
 }
 _SPACINGS = (AUTOMATIC, "Uniform", "SGM Uniform")
+_SIGMAS = (AUTOMATIC, "Karras", "Exponential", "Beta")
 _ALL = tuple(SCHEDULES)
 
 
@@ -39,8 +40,9 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "DPM++ 2M": Sampler(_DPM, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
     "DPM++ 2M SDE": Sampler(_DPM, {"algorithm_type": "sde-dpmsolver++", "solver_order": 2}),
     "DPM++ 3M": Sampler(_DPM, {"algorithm_type": "dpmsolver++", "solver_order": 3}),
-    "DPM++ SDE": Sampler("DPMSolverSDEScheduler", order=2),
-    "DPM++ 2S": Sampler(_SINGLE, {"algorithm_type": "dpmsolver++"}, (AUTOMATIC, "Karras", "Exponential", "Beta")),
+    # Single-step SDE-DPM-Solver++: DPMSolverSDEScheduler would need torchsde, unmaintained since 2023.
+    "DPM++ SDE": Sampler(_SINGLE, {"algorithm_type": "sde-dpmsolver++"}, _SIGMAS),
+    "DPM++ 2S": Sampler(_SINGLE, {"algorithm_type": "dpmsolver++"}, _SIGMAS),
     "Euler": Sampler("EulerDiscreteScheduler"),
     "Euler a": Sampler("EulerAncestralDiscreteScheduler", {}, _SPACINGS),
     "Heun": Sampler("HeunDiscreteScheduler", order=2),
