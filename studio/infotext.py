@@ -1,0 +1,120 @@
+"""The `parameters` text of a picture, as AUTOMATIC1111 v1.10 lays it out, so that other tools can read ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+import studio
+from studio.request import GenerationResult
+from studio.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
+
+PROMPT: Final = "Prompt"
+NEGATIVE: Final = "Negative prompt"
+
+_KEY = re.compile(r"\w[\w \-/]{0,99}")
+# The two alternatives exclude each other, so no input makes this slower than linear.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_FEWEST_PAIRS = 3
+
+
+def write(result: GenerationResult, title: str) -> str:
+    """The text for `result`; `title` names its model.
+
+    The negative line is always there, even when empty: ComfyUI reads nothing without it. A line of the prompt that
+    itself starts with `Negative prompt:` reads back as the negative one; the exact request is kept beside this text.
+    """
+    request = result.request
+    pairs: dict[str, object] = {
+        "Steps": request.steps,
+        "Sampler": request.sampler,
+        "Schedule type": request.scheduler,
+        "CFG scale": _number(request.guidance),
+        "Seed": request.seed,
+        "Size": f"{result.width}x{result.height}",
+        "Model hash": result.model_digest,
+        "Model": title,
+        "Denoising strength": _number(request.strength) if request.init else "",
+        "Version": f"Pochade v{studio.__version__}",
+    }
+    settings = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value != "")
+    return f"{request.full_prompt}\n{NEGATIVE}: {request.full_negative}\n{settings}"
+
+
+def parse(text: str) -> dict[str, str]:
+    """`Prompt`, `Negative prompt` and every pair of the last line, as strings. Takes time linear in the text.
+
+    A text whose last line holds fewer than three pairs is all prompt.
+    """
+    text = text.replace("\r\n", "\n")
+    above, _, last = text.rpartition("\n")
+    pairs = _pairs(last)
+    if len(pairs) < _FEWEST_PAIRS:
+        above, pairs = text, {}
+    mark = f"\n{NEGATIVE}:"
+    prompt, _, negative = f"\n{above}".partition(mark)
+    prompt, negative = prompt.removeprefix("\n"), negative.removeprefix(" ")
+    return {**pairs, PROMPT: prompt, NEGATIVE: negative}
+
+
+def as_settings(fields: dict[str, str]) -> dict[str, object]:
+    """What `parse` read, in the field names of a `GenerationRequest`; what is absent or unreadable is left out.
+
+    The sampler's old names ("DPM++ 2M Karras") fall apart into sampler and schedule type.
+    """
+    found: dict[str, object] = {"prompt": fields.get(PROMPT, ""), "negative": fields.get(NEGATIVE, "")}
+    sampler, scheduler = fields.get("Sampler", ""), fields.get("Schedule type", "")
+    for schedule in SCHEDULES:
+        if not scheduler and sampler.removesuffix(f" {schedule}") in SAMPLERS and sampler.endswith(schedule):
+            sampler, scheduler = sampler.removesuffix(f" {schedule}"), schedule
+    if sampler in SAMPLERS:
+        found["sampler"] = sampler
+        found["scheduler"] = scheduler if scheduler in SAMPLERS[sampler].schedules else AUTOMATIC
+    for key, name in (("Steps", "steps"), ("Seed", "seed")):
+        if (value := fields.get(key, "")).isdecimal():
+            found[name] = int(value[:20])
+    for key, name in (("CFG scale", "guidance"), ("Denoising strength", "strength")):
+        if re.fullmatch(r"\d{1,9}(\.\d{1,18})?", value := fields.get(key, "")):
+            found[name] = float(value)
+    if size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", fields.get("Size", "")):
+        found["width"], found["height"] = int(size[1]), int(size[2])
+    return found
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _quoted(value: str) -> str:
+    # Beyond A1111's own rule (comma, colon, line break): a value that would not come back as it was.
+    if any(c in value for c in ",:\n") or value.startswith('"') or value != value.strip():
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def _pairs(line: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    at = 0
+    while (colon := line.find(":", at)) >= 0:
+        key = line[at:colon].rpartition(",")[2].strip()
+        at = colon + 1
+        if _KEY.fullmatch(key):
+            while line[at : at + 1] == " ":
+                at += 1
+            quoted = _QUOTED.match(line, at)
+            if quoted and line[quoted.end() : quoted.end() + 1] in ("", ","):
+                end, found[key] = quoted.end(), _unquoted(quoted[0])
+            else:
+                comma = line.find(",", at)
+                end = comma if comma >= 0 else len(line)
+                found[key] = line[at:end].rstrip()
+            at = end + 1
+    return found
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text

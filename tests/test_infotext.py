@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from studio import __version__, infotext
+from studio.request import GenerationRequest, GenerationResult, Picture, ResolvedRequest
+
+A1111 = (
+    "a cat <lora:ink:0.8>\nNegative prompt: blurry\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7,"
+    " Seed: 42, Size: 512x768, Model hash: 6ce0161689, Model: v1-5, "
+    'Lora hashes: "ink: 1a2b3c4d5e6f, wash: 0f", Version: v1.10.1'
+)
+
+
+def result(**changes: Any) -> GenerationResult:
+    fields: dict[str, Any] = {
+        "prompt": "a cat",
+        "full_prompt": "a cat",
+        "full_negative": "",
+        "model": "mini",
+        "sampler": "DPM++ 2M",
+        "scheduler": "Karras",
+        "steps": 20,
+        "guidance": 7.0,
+        "width": 512,
+        "height": 768,
+        "seed": 42,
+    }
+    request = ResolvedRequest.model_validate({**fields, **changes})
+    return GenerationResult(request, 512, 768, b"", 1.5, "6ce0161689", "cpu")
+
+
+def test_the_text_is_laid_out_as_a1111_lays_it_out() -> None:
+    assert infotext.write(result(full_prompt="a cat, ink", full_negative="blurry"), "v1-5") == (
+        "a cat, ink\nNegative prompt: blurry\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, "
+        "Seed: 42, Size: 512x768, Model hash: 6ce0161689, Model: v1-5, Version: Pochade v" + __version__
+    )
+
+
+def test_the_negative_line_is_there_even_when_empty() -> None:
+    assert "\nNegative prompt: \nSteps: 20, " in infotext.write(result(), "v1-5")
+    assert "\nNegative prompt: \nSteps: 20, " in infotext.write(result(full_prompt=""), "v1-5")
+
+
+def test_image_to_image_says_how_strongly() -> None:
+    text = infotext.write(result(init=Picture.from_bytes(b"x"), strength=0.45), "v1-5")
+    assert "Denoising strength: 0.45" in text
+    assert "Denoising" not in infotext.write(result(), "v1-5")
+
+
+def test_values_are_quoted_only_where_they_would_not_come_back() -> None:
+    text = infotext.write(result(guidance=7.5), 'inks: "wet", old')
+    assert r'Model: "inks: \"wet\", old"' in text
+    assert "CFG scale: 7.5," in text
+    assert "Model: wet ink v2," in infotext.write(result(), "wet ink v2")
+
+
+def test_what_a1111_wrote_is_read() -> None:
+    fields = infotext.parse(A1111)
+    assert fields[infotext.PROMPT] == "a cat <lora:ink:0.8>"
+    assert fields[infotext.NEGATIVE] == "blurry"
+    assert fields["Lora hashes"] == "ink: 1a2b3c4d5e6f, wash: 0f"
+    assert infotext.as_settings(fields) == {
+        "prompt": "a cat <lora:ink:0.8>",
+        "negative": "blurry",
+        "sampler": "DPM++ 2M",
+        "scheduler": "Karras",
+        "steps": 20,
+        "seed": 42,
+        "guidance": 7.0,
+        "width": 512,
+        "height": 768,
+    }
+
+
+def test_old_sampler_names_fall_apart_into_sampler_and_schedule() -> None:
+    old = infotext.as_settings(infotext.parse("x\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7"))
+    assert (old["sampler"], old["scheduler"]) == ("DPM++ 2M", "Karras")
+    plain = infotext.as_settings(infotext.parse("x\nSteps: 20, Sampler: Euler a, CFG scale: 7"))
+    assert (plain["sampler"], plain["scheduler"]) == ("Euler a", "Automatic")
+    assert "sampler" not in infotext.as_settings(infotext.parse("x\nSteps: 20, Sampler: Restart, CFG scale: 7"))
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "negative"),
+    [
+        ("", "", ""),
+        ("only a prompt, with: one pair", "only a prompt, with: one pair", ""),
+        ("two\nlines", "two\nlines", ""),
+        ("Negative prompt: bad\nSteps: 1, Seed: 2, Size: 8x8", "", "bad"),
+        ("a\r\nNegative prompt: b\r\nSteps: 1, Seed: 2, Size: 8x8", "a", "b"),
+        ("a\nNegative prompt: b\nc\nSteps: 1, Seed: 2, Size: 8x8", "a", "b\nc"),
+        ("a\nSteps: 1, Seed: 2, Size: 8x8", "a", ""),
+    ],
+)
+def test_prompt_and_negative_are_told_apart(text: str, prompt: str, negative: str) -> None:
+    fields = infotext.parse(text)
+    assert (fields[infotext.PROMPT], fields[infotext.NEGATIVE]) == (prompt, negative)
+
+
+def test_nonsense_values_are_left_out() -> None:
+    fields = infotext.parse("x\nSteps: many, Seed: -1, CFG scale: nan, Size: bigxsmall, Denoising strength: 1e400")
+    assert infotext.as_settings(fields) == {"prompt": "x", "negative": ""}
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=60) | st.text(
+    st.sampled_from('ab ,:"\\\n-🦊狐שלום'), max_size=60
+)
+
+
+@given(prompt=texts, negative=texts, title=texts)
+@example(prompt="Steps: 1, Sampler: x, Seed: 2", negative="\n\n", title='"quoted"')
+@example(prompt="a\nSteps: 1, a: b, c: d", negative="x\u2028y\x85z", title="\\")
+def test_what_is_written_is_read_back(prompt: str, negative: str, title: str) -> None:
+    clean = GenerationRequest(prompt=prompt, negative=negative)
+    written = result(full_prompt=clean.prompt, full_negative=clean.negative)
+    fields = infotext.parse(infotext.write(written, title))
+    if f"\n{infotext.NEGATIVE}:" not in f"\n{clean.prompt}":
+        assert fields[infotext.PROMPT] == clean.prompt
+        assert fields[infotext.NEGATIVE] == clean.negative
+    assert fields.get("Model", "") == title
+    assert fields["Model hash"] == "6ce0161689"
+    assert fields["Seed"] == "42"
+    assert fields["Version"] == f"Pochade v{__version__}"
+
+
+@given(st.text())
+def test_any_text_can_be_read(text: str) -> None:
+    infotext.as_settings(infotext.parse(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a", " ", ":", ",", "a:", "a,", '"', 'a:"', "a: \\", ",,,:", '\\"', "\nNegative prompt:", 'a:"\\",', ":,", '"a:"'],
+)
+def test_reading_takes_linear_time(text: str) -> None:
+    def seconds(size: int) -> float:
+        hostile = "x\n" + text * (size // len(text))
+        began = time.perf_counter()
+        infotext.parse(hostile)
+        return time.perf_counter() - began
+
+    short, long = (min(seconds(size) for _ in range(3)) for size in (40_000, 400_000))
+    assert long < 0.5
+    assert long < 40 * short + 0.02
