@@ -1,0 +1,57 @@
+"""Makes the embedded model: `python -m tools.mini all`, or one stage of it. Every stage resumes where it stopped."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from tools.mini import stages
+from tools.mini.stages import Options
+
+STAGES = ("all", "data", "vae", "text", "unet", "export")
+SIZES = ("small", "large")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.mini", description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--root", type=Path, default=Path(".mini"), help="where pictures and checkpoints are kept")
+    parser.add_argument("--out", type=Path, default=Path("assets/mini"), help="where the model is exported to")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; use one worker with cuda")
+    parser.add_argument("--workers", type=int, default=2, help="processes that train and render together")
+    parser.add_argument("--size", choices=SIZES, help="only this size (data, unet)")
+    parser.add_argument("--pictures", type=int, nargs=2, default=(36_000, 10_000), metavar=("SMALL", "LARGE"))
+    parser.add_argument("--minutes", type=float, help="training time of the stage, over all restarts")
+    parser.add_argument("--batch", type=int, help="samples per worker and step")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--cooldown", type=float, help="share of the time, at its end, with a falling learning rate")
+    return parser.parse_args()
+
+
+def options(given: argparse.Namespace, **defaults: float) -> Options:
+    """The stage's own defaults, and over them what the command line says."""
+    common = Options(root=given.root, device=given.device, workers=given.workers)
+    said = {name: getattr(given, name) for name in ("minutes", "batch", "learning_rate", "cooldown")}
+    return replace(common, **{**defaults, **{name: value for name, value in said.items() if value is not None}})
+
+
+def main() -> None:
+    given = arguments()
+    wanted = STAGES[1:] if given.stage == "all" else (given.stage,)
+    sizes = (given.size,) if given.size else SIZES
+    if "data" in wanted:
+        for size in sizes:
+            stages.data(options(given), size, given.pictures[SIZES.index(size)])
+    if "vae" in wanted:
+        stages.vae(options(given, minutes=28, batch=4, learning_rate=1e-3, cooldown=0.4))
+    if "text" in wanted:
+        stages.text(options(given, minutes=6, batch=32, learning_rate=1e-3, cooldown=0.6))
+    if "unet" in wanted:
+        for size in sizes:
+            minutes, batch, rate = {"small": (60, 16, 8e-4), "large": (120, 8, 4e-4)}[size]
+            stages.unet(options(given, minutes=minutes, batch=batch, learning_rate=rate), size)
+    if "export" in wanted:
+        stages.write(options(given), given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The trained parts as one stock diffusers folder in fp16, with model card and preview matrix."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from numpy.typing import NDArray
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from tools.mini.captions import WORDS
+from tools.mini.data import LARGE, held_out_pictures
+from tools.mini.scene import COLORS, PLACES, POSES, STYLES, SUBJECTS, TIMES
+from tools.mini.unet import sampler
+from tools.mini.vae import encode
+
+
+def assemble(
+    vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, unet: UNet2DConditionModel
+) -> StableDiffusionPipeline:
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=sampler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def load_pipeline(folder: Path, device: str = "cpu") -> StableDiffusionPipeline:
+    """The exported folder in fp32, without a progress bar."""
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder, text_encoder=text_encoder, dtype=torch.float32, local_files_only=True
+    )
+    assert isinstance(pipeline, StableDiffusionPipeline)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def preview_fit(latents: NDArray[np.float16], pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float64], float]:
+    """Least squares from latents (N, 4, h, w) to the pictures shrunk to h×w.
+
+    Returns a (5, 3) matrix, its last row the bias, so that rgb in 0…1 = [latent, 1] @ matrix; and the error (rms, 0…1).
+    """
+    height, width = latents.shape[2:]
+    small = np.stack([cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in pictures])
+    colors = small.reshape(-1, 3).astype(np.float64) / 255
+    rows = latents.astype(np.float64).transpose(0, 2, 3, 1).reshape(-1, latents.shape[1])
+    rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
+    matrix = np.asarray(np.linalg.lstsq(rows, colors, rcond=None)[0], np.float64)
+    return matrix, float(np.sqrt(np.mean((rows @ matrix - colors) ** 2)))
+
+
+def write_preview(folder: Path, vae: AutoencoderKL) -> None:
+    pictures = held_out_pictures(LARGE[0], 48)[1]
+    matrix, error = preview_fit(encode(vae, pictures), pictures)
+    content = {"matrix": matrix[:4].round(6).tolist(), "bias": matrix[4].round(6).tolist(), "rms": round(error, 4)}
+    (folder / "preview.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _listing(words: tuple[str, ...] | dict[str, tuple[int, int, int]]) -> str:
+    return ", ".join(words)
+
+
+def model_card(facts: dict[str, str]) -> str:
+    """`facts`: figures worth stating, by name."""
+    table = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
+    others = ", ".join(sorted(WORDS))
+    return f"""---
+license: cc0-1.0
+library_name: diffusers
+pipeline_tag: text-to-image
+---
+
+# mini
+
+A very small text-to-image model in the Stable Diffusion 1.x architecture, made for Pochade: it draws a 256 × 256
+picture in a few seconds on two CPU cores and loads in every stock diffusers pipeline of its family.
+
+| | |
+|---|---|
+{table}
+## What it knows
+
+- Subjects: {_listing(SUBJECTS)}
+- Colours: {_listing(COLORS)}
+- Places: {_listing(PLACES)}; or "on a yellow background" in any of the colours
+- Times and weather: {_listing(TIMES)}
+- Styles: {_listing(STYLES)}
+- People: {_listing(POSES)}
+- Also one or two subjects, one to three of a kind, "on the left", "on the right", "small", "large".
+
+Every word of its captions: {others}.
+
+Example: `a red sailboat on the sea at sunset, watercolor`
+
+## How to use it
+
+Native sizes are 256 × 256, 320 × 192 and 192 × 320; sides must be multiples of 32. Guidance 3 to 6, 20 steps of DPM++
+2M. Load the text encoder with an explicit dtype on a CPU: transformers keeps the stored fp16 otherwise.
+
+## Limits
+
+It has never seen a photograph and knows nothing beyond the list above; words it has not met do nothing or harm. Two
+subjects swap colours at times, counts above three are not known, and fine outlines are soft.
+
+## Where it comes from
+
+All training pictures are drawn by the program in `tools/mini` of the Pochade repository; no other pictures, texts or
+weights went in. Remake it with `python -m tools.mini all`. Weights and card are in the public domain (CC0-1.0).
+"""
+
+
+def export(pipeline: StableDiffusionPipeline, folder: Path, facts: dict[str, str]) -> None:
+    """Write the pipeline to `folder` in fp16. A folder already there stays whole until the new one replaces it."""
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    tokenizer = pipeline.tokenizer
+    assert isinstance(tokenizer, CLIPTokenizer)
+    write_dtype = pipeline.unet.dtype
+    pipeline.to(torch.float16).save_pretrained(draft, safe_serialization=True)
+    pipeline.to(write_dtype)
+    # transformers before 5 reads these two; the newer versions read tokenizer.json.
+    bpe = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    (draft / "tokenizer" / "vocab.json").write_text(json.dumps(bpe["vocab"], ensure_ascii=False))
+    (draft / "tokenizer" / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, bpe["merges"]), ""]))
+    write_preview(draft, pipeline.vae)
+    megabytes = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file()) / 1e6
+    (draft / "README.md").write_text(model_card({**facts, "Size": f"{megabytes:.1f} MB in fp16"}))
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(old)
+    draft.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,158 @@
+"""The stages of the making, each resumable: pictures, autoencoder, words, denoiser at two sizes, export."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tools.mini.data import LARGE, SMALL, Latents, Pictures, encode_shards, render_all
+from tools.mini.export import assemble, export
+from tools.mini.parallel import Team, run_team
+from tools.mini.text import (
+    Conditioner,
+    Reader,
+    TextTask,
+    load_text_encoder,
+    load_tokenizer,
+    make_tokenizer,
+    new_text_encoder,
+    reading_report,
+)
+from tools.mini.train import Plan, load_average, train
+from tools.mini.unet import UnetTask, new_unet
+from tools.mini.vae import VaeTask, encode, fingerprint, load_vae, new_vae, reconstruction_report, whiten
+
+BUCKETS = {"small": SMALL, "large": LARGE}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`batch` is per worker; `minutes` counts from the stage's first step over all its restarts."""
+
+    root: Path = Path(".mini")
+    device: str = "cpu"
+    workers: int = 2
+    minutes: float = 30.0
+    batch: int = 16
+    learning_rate: float = 1e-3
+    cooldown: float = 0.0
+    ema: float = 0.999
+
+    def plan(self) -> Plan:
+        return Plan(
+            self.learning_rate, self.minutes, cooldown=self.cooldown, ema=self.ema, device=self.device, save_minutes=2.5
+        )
+
+    def run(self, name: str) -> Path:
+        return self.root / "runs" / f"{name}.pt"
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def note(root: Path, stage: str, figures: dict[str, object]) -> None:
+    """Keep a stage's figures for the model card and the log."""
+    path = root / "figures.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**kept, stage: figures}, indent=1))
+    say(f"{stage}: {figures}")
+
+
+def data(options: Options, size: str, count: int) -> None:
+    render_all(options.root, BUCKETS[size], count, options.workers)
+
+
+def _vae(team: Team, options: Options) -> None:
+    torch.manual_seed(0)
+    pictures = [Pictures(options.root, LARGE[0]), Pictures(options.root, SMALL[0])]
+    task = VaeTask(new_vae(), pictures, options.batch)
+    train(task, options.plan(), team, options.run("vae"), report=say)
+
+
+def vae(options: Options) -> None:
+    """Train the autoencoder, then whiten and freeze it as `vae/`; the latents of all later stages are its own."""
+    frozen = options.root / "vae"
+    if frozen.exists():
+        return
+    run_team(options.workers, _vae, options)
+    model = new_vae()
+    step, samples, seconds = load_average(options.run("vae"), model)
+    model.eval()
+    pictures = Pictures(options.root, LARGE[0])
+    whiten(model, pictures.sample(200))
+    note(options.root, "vae", {"steps": step, "crops": samples, "minutes": round(seconds / 60, 1)})
+    note(options.root, "psnr", dict(reconstruction_report(model)))
+    model.save_pretrained(frozen)
+
+
+def _text(team: Team, options: Options) -> None:
+    torch.manual_seed(0)
+    tokenizer = load_tokenizer(options.root / "tokenizer")
+    task = TextTask(Reader(new_text_encoder(tokenizer)), tokenizer, options.batch)
+    train(task, options.plan(), team, options.run("text"), report=say)
+
+
+def text(options: Options) -> None:
+    """Make the tokenizer, train the text encoder, and freeze it as `text_encoder/`."""
+    frozen = options.root / "text_encoder"
+    if frozen.exists():
+        return
+    tokenizer = make_tokenizer(options.root / "tokenizer")
+    run_team(options.workers, _text, options)
+    reader = Reader(new_text_encoder(tokenizer))
+    step, samples, seconds = load_average(options.run("text"), reader)
+    note(options.root, "text", {"steps": step, "captions": samples, "minutes": round(seconds / 60, 1)})
+    note(options.root, "reading", dict(reading_report(reader.eval(), tokenizer)))
+    reader.encoder.save_pretrained(frozen)
+
+
+def _unet(team: Team, options: Options, size: str) -> None:
+    torch.manual_seed(0)
+    model = load_vae(options.root / "vae").to(options.device)
+    encoder = fingerprint(model)
+    for bucket in BUCKETS[size]:
+        encode_shards(options.root, bucket, encoder, lambda batch: encode(model, batch), (team.rank, team.size))
+    team.wait()
+    latents = [Latents(options.root, bucket, encoder) for bucket in BUCKETS[size]]
+    words = load_text_encoder(options.root / "text_encoder").to(options.device)
+    condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
+    task = UnetTask(new_unet(), latents, condition, options.batch)
+    start = options.run("unet-small") if size == "large" else None
+    train(task, options.plan(), team, options.run(f"unet-{size}"), start=start, report=say)
+
+
+def unet(options: Options, size: str) -> None:
+    """Train the denoiser on the small pictures, or on the large ones from where the small ones left it."""
+    run_team(options.workers, _unet, options, size)
+
+
+def newest_unet(options: Options) -> Path:
+    large = options.run("unet-large")
+    return large if large.exists() else options.run("unet-small")
+
+
+def write(options: Options, folder: Path) -> None:
+    """Export the newest averaged weights as a diffusers folder."""
+    denoiser = new_unet()
+    checkpoint = newest_unet(options)
+    step, samples, seconds = load_average(checkpoint, denoiser)
+    note(options.root, checkpoint.stem, {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
+    pipeline = assemble(
+        load_vae(options.root / "vae"),
+        load_text_encoder(options.root / "text_encoder"),
+        load_tokenizer(options.root / "tokenizer"),
+        denoiser.eval(),
+    )
+    export(pipeline, folder, facts(json.loads((options.root / "figures.json").read_text())))
+
+
+def facts(figures: dict[str, dict[str, object]]) -> dict[str, str]:
+    """The lines of the model card that come from the training run."""
+    decibels = figures.get("psnr", {})
+    lines = {"Autoencoder, held-out scenes": ", ".join(f"{value} dB at {size}" for size, value in decibels.items())}
+    for stage, name in (("unet-small", "Denoiser at 128²"), ("unet-large", "Denoiser at 256²")):
+        if stage in figures:
+            lines[name] = f"{figures[stage]['samples']:,} samples in {figures[stage]['minutes']} minutes"
+    return lines

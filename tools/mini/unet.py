@@ -1,0 +1,94 @@
+"""The denoiser: Stable Diffusion 1.x in small, on latents of a quarter of the picture's sides."""
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from torch import Tensor
+
+from tools.mini.captions import caption
+from tools.mini.data import SEED, Latents
+from tools.mini.text import WIDTH, Conditioner
+from tools.mini.train import step_noise
+
+CHANNELS = (32, 96, 192, 192)
+SCHEDULE: dict[str, object] = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "prediction_type": "v_prediction",
+}
+SNR_CAP = 5.0
+NO_CAPTION = 0.1
+OFFSET_NOISE = 0.1
+SQUARE_STEPS = 0.6
+
+
+def new_unet(channels: tuple[int, ...] = CHANNELS) -> UNet2DConditionModel:
+    """Plain convolutions on the two fine levels, attention to the words on the two coarse ones (16×16, 8×8 at 256²)."""
+    return UNet2DConditionModel(
+        sample_size=64,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=channels,
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+    )
+
+
+def sampler() -> DPMSolverMultistepScheduler:
+    """The default sampler of the exported pipeline: DPM++ 2M."""
+    return DPMSolverMultistepScheduler(**SCHEDULE, steps_offset=1, timestep_spacing="trailing")
+
+
+class UnetTask:
+    """Predict v (Salimans and Ho, arXiv:2202.00512), weighted by min-SNR-5 (Hang et al., arXiv:2303.09556).
+
+    A tenth of the captions is empty, for classifier-free guidance. The noise gets a small offset per channel, so that
+    the model cannot read the picture's mean colour off the noisiest step and has to take it from the words.
+    """
+
+    def __init__(
+        self, model: UNet2DConditionModel, latents: list[Latents], condition: Conditioner, batch: int, seed: int = 0
+    ) -> None:
+        self.model = model
+        self.latents = latents
+        self.condition = condition
+        self.batch = batch
+        self.seed = seed
+        self.alphas = DDPMScheduler(**SCHEDULE).alphas_cumprod
+
+    def samples_per_step(self) -> int:
+        return self.batch
+
+    def bucket(self, step: int) -> Latents:
+        """The same picture size for the whole team in one step: mostly the square one, else one of the others."""
+        rng = np.random.default_rng([SEED, self.seed, step])
+        if len(self.latents) == 1 or rng.random() < SQUARE_STEPS:
+            return self.latents[0]
+        return self.latents[1 + int(rng.integers(len(self.latents) - 1))]
+
+    def loss(self, step: int, rank: int) -> tuple[Tensor, dict[str, float]]:
+        device = self.model.device
+        rng = np.random.default_rng([SEED, self.seed, step, rank])
+        source = self.bucket(step)
+        picked = rng.integers(len(source), size=self.batch)
+        texts = ["" if rng.random() < NO_CAPTION else caption(source.scenes[i], rng) for i in picked]
+        words = self.condition(texts)
+        clean = torch.from_numpy(source.batch(picked)).to(device)
+        noise = step_noise(clean.shape, device, self.seed, step, rank)
+        offset = torch.from_numpy(rng.normal(size=(self.batch, clean.shape[1], 1, 1)).astype(np.float32))
+        noise = noise + OFFSET_NOISE * offset.to(device)
+        times = torch.from_numpy(rng.integers(len(self.alphas), size=self.batch))
+        alpha = self.alphas[times].view(-1, 1, 1, 1).to(device)
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        predicted = self.model(noisy, times.to(device), words, return_dict=False)[0]
+        errors = (predicted.float() - velocity).pow(2).mean((1, 2, 3))
+        snr = (alpha / (1 - alpha)).view(-1)
+        weights = snr.clamp(max=SNR_CAP) / (snr + 1)
+        return (weights * errors).sum() / weights.sum(), {"v": errors.mean().item()}
