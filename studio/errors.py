@@ -30,6 +30,10 @@ class Forbidden(StudioError):
     status = 403
 
 
+class TooManyRequests(StudioError):
+    status = 429
+
+
 class ModelError(StudioError):
     """A model that cannot be read or loaded."""
 

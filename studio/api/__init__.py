@@ -1,0 +1,1 @@
+"""HTTP: the page's own routes. Every dialect only translates; the studio behind them is the same."""

@@ -1,0 +1,156 @@
+"""The gallery over HTTP: lists, files, and the few things one can do with a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
+
+from studio.api import body
+from studio.api.stream import described
+from studio.errors import NotFound
+from studio.gallery import Gallery
+from studio.gallery_db import Record
+
+#: A picture's bytes never change under its id.
+_FOREVER: Final = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+
+Text = Annotated[str, Query(max_length=1000)]
+Filter = Annotated[str | None, Query(max_length=400)]
+
+
+class _Switch(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    on: bool
+
+
+def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
+    """Another owner's picture is answered like one that does not exist."""
+    routes = APIRouter()
+
+    def own(picture: str, request: Request) -> Record:
+        return gallery.record(picture, owner_of(request))
+
+    @routes.get("/pictures")
+    def search(
+        request: Request,
+        text: Text = "",
+        model: Filter = None,
+        day: Filter = None,
+        favourite: bool = False,
+        trashed: bool = False,
+        before: Filter = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 60,
+    ) -> dict[str, object]:
+        page = gallery.search(
+            owner=owner_of(request),
+            text=text,
+            model=model or None,
+            day=day or None,
+            favourite=favourite,
+            trashed=trashed,
+            before=before or None,
+            limit=limit,
+        )
+        return {"items": [brief(record) for record in page.items], "next": page.next, "health": gallery.health}
+
+    @routes.get("/facets")
+    def facets(request: Request) -> dict[str, object]:
+        return asdict(gallery.facets(owner_of(request)))
+
+    @routes.get("/pictures/{picture}")
+    def details(picture: str, request: Request) -> dict[str, object]:
+        record = own(picture, request)
+        return {**brief(record), "infotext": record.infotext, "request": described(record.request, record.inputs)}
+
+    @routes.get("/pictures/{picture}/file")
+    def file(picture: str, request: Request, download: bool = False) -> FileResponse:
+        record = own(picture, request)
+        name = Path(record.path).name
+        return _sent(
+            gallery.path(record.id),
+            "image/png",
+            filename=name,
+            content_disposition_type="attachment" if download else "inline",
+        )
+
+    @routes.get("/pictures/{picture}/thumb")
+    def thumb(picture: str, request: Request) -> FileResponse:
+        return _sent(gallery.thumb(own(picture, request).id))
+
+    @routes.get("/pictures/{picture}/film")
+    def film(picture: str, request: Request) -> FileResponse:
+        path = gallery.film(own(picture, request).id)
+        if path is None:
+            raise NotFound("This picture has no film.")
+        return _sent(path)
+
+    @routes.post("/pictures/{picture}/favourite")
+    async def favourite(picture: str, request: Request) -> dict[str, object]:
+        switch = body.parse(_Switch, await body.read(request, 1024))
+
+        def change() -> Record:
+            record = own(picture, request)
+            gallery.favourite(record.id, switch.on)
+            return own(picture, request)
+
+        return brief(await run_in_threadpool(change))
+
+    @routes.post("/pictures/{picture}/trash")
+    def trash(picture: str, request: Request) -> dict[str, object]:
+        gallery.trash(own(picture, request).id)
+        return brief(own(picture, request))
+
+    @routes.post("/pictures/{picture}/restore")
+    def restore(picture: str, request: Request) -> dict[str, object]:
+        gallery.restore(own(picture, request).id)
+        return brief(own(picture, request))
+
+    @routes.post("/gallery/rebuild")
+    def rebuild() -> dict[str, object]:
+        gallery.rebuild()
+        return {"health": gallery.health}
+
+    return routes
+
+
+def brief(record: Record) -> dict[str, object]:
+    """A picture as lists show it."""
+    return {
+        "id": record.id,
+        "name": Path(record.path).name,
+        "job": record.job,
+        "index": record.index,
+        "created": record.created,
+        "width": record.width,
+        "height": record.height,
+        "model": record.model,
+        "title": record.title,
+        "seed": str(record.seed),
+        "prompt": record.prompt,
+        "seconds": record.seconds,
+        "favourite": record.favourite,
+        "trashed": record.trashed,
+        "missing": record.missing,
+    }
+
+
+def _sent(
+    path: Path, media_type: str | None = None, filename: str | None = None, content_disposition_type: str = "inline"
+) -> FileResponse:
+    """`FileResponse` knows the type from the suffix when it is not given."""
+    if not path.is_file():
+        raise NotFound("The file of this picture is missing; it may have been moved or its disk is not there.")
+    return FileResponse(
+        path,
+        media_type=media_type,
+        filename=filename,
+        headers=_FOREVER,
+        content_disposition_type=content_disposition_type,
+    )

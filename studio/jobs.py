@@ -1,0 +1,508 @@
+"""The queue: accepted jobs are drawn one picture at a time, fairly shared, whatever happens to browser or engine."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from studio import plan
+from studio.board import Board, Stop, Turn, Waiting
+from studio.engine import Engine, Failed, Finished
+from studio.errors import EngineDied, NotFound, StudioError, TooManyRequests
+from studio.job_store import ACTIVE, JobState, JobStore, Ticket
+from studio.request import GenerationRequest, GenerationResult, ResolvedRequest
+from studio.turns import Pace, Place, Shares, Waiter, first, line
+
+log = logging.getLogger(__name__)
+
+#: An engine that dies twice over the same picture would die a third time.
+MAX_ATTEMPTS: Final = 2
+RECENT: Final = 8
+_OUR_FAULT: Final = "Something went wrong inside the studio while it drew this picture; please try it once more."
+_NOT_SAVED: Final = "The finished picture could not be saved; it is held in memory, so try to save it again."
+_NO_JOB: Final = "There is no such job."
+
+Keep = Callable[[GenerationResult, str, int, str], str]
+
+
+class Jobs:
+    """Owns the queue and the thread that empties it.
+
+    Args:
+        resolve: Settles an artist's request; called in the thread that submits.
+        keep: Saves a finished picture (result, job, index, owner) and returns its id; repeating it changes nothing.
+        max_pictures: Pictures one owner may have waiting.
+        turn_seconds: Seconds after which a job of several pictures gives way to another owner.
+        max_held: Bytes of finished pictures held in memory while they cannot be saved; beyond it the queue stands.
+        retry_every: Seconds between the studio's own attempts to save them then.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        engine: Engine,
+        resolve: Callable[[GenerationRequest], ResolvedRequest],
+        keep: Keep,
+        *,
+        max_pictures: int = 200,
+        turn_seconds: float = 10.0,
+        max_held: int = 512 * 2**20,
+        retry_every: float = 5.0,
+    ) -> None:
+        self._engine = engine
+        self._resolve = resolve
+        self._keep = keep
+        self._max_pictures = max_pictures
+        self._turn_seconds = turn_seconds
+        self._max_held = max_held
+        self._retry_every = retry_every
+        self._saving = threading.Lock()  # one retry at a time; taken before the other
+        self._changed = threading.Condition()  # also the lock of everything below
+        self._store = JobStore(path)
+        self._waiting: dict[str, Ticket] = {}
+        self._turn: Turn | None = None
+        self._held: dict[str, tuple[int, GenerationResult]] = {}
+        self._unrecorded: dict[str, Ticket] = {}  # ended while the table could not be written
+        self._recent: dict[str, tuple[Ticket, ...]] = {}
+        self._shares = Shares()
+        self._pace = Pace()
+        self._places: tuple[float, Mapping[str, Place]] | None = None
+        self._next_retry = 0.0
+        self._trouble = ""
+        self._version = 0
+        self._closing = False
+        self._subscribers: dict[object, Callable[[], None]] = {}
+        for ticket in self._store.active():
+            self._recover(ticket)
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+        self._thread.start()
+
+    # ── for the page and the API, from any thread ──
+
+    def submit(self, request: GenerationRequest, owner: str) -> Ticket:
+        """Accept a job; when this returns it is on the disk.
+
+        Raises:
+            TooManyRequests: the owner has too many pictures waiting.
+            StudioError: what `resolve` finds wrong; DiskFull or ReadOnly when the job cannot be written down.
+        """
+        resolved = self._resolve(request)
+        with self._changed:
+            if self._closing:
+                raise StudioError("The studio is closing; try again when it is back.")
+            self._check_room(owner, resolved.count)
+            if not self._is_active(owner):
+                self._shares.arrive(owner)
+            ticket = self._store.add(secrets.token_hex(8), owner, resolved)
+            self._waiting[ticket.id] = ticket
+            self._note_change()
+            ticket = self._placed(ticket)
+        self._tell()
+        return ticket
+
+    def cancel(self, job: str, owner: str) -> Ticket:
+        """Stop a job, within one denoising step if it runs. Its finished pictures stay; one that has ended stays so.
+
+        Raises:
+            NotFound: no such job of this owner.
+        """
+        with self._changed:
+            ticket = self._find(job)
+            if ticket.owner != owner:
+                raise NotFound(_NO_JOB)
+            if ticket.state not in ACTIVE:
+                return ticket
+            if self._turn is not None and self._turn.ticket.id == job:
+                self._turn.stop = Stop.CANCELLED
+            self._end(ticket, JobState.CANCELLED)
+            ticket = self._find(job)
+        self._tell()
+        return ticket
+
+    def ticket(self, job: str) -> Ticket:
+        """Raises:
+        NotFound: no such job.
+        """
+        with self._changed:
+            return self._find(job)
+
+    def request(self, job: str) -> ResolvedRequest:
+        """The complete request of a job, input pictures included.
+
+        Raises:
+            NotFound: no such job.
+            ValidationError: it was written by another version and cannot be read.
+        """
+        with self._changed:
+            return self._store.request(job)
+
+    def board(self, owner: str) -> Board:
+        with self._changed:
+            turn = self._turn
+            mine = turn is not None and turn.ticket.owner == owner and turn.stop is None
+            return Board(
+                version=self._version,
+                running=turn.snapshot(self._pace) if turn is not None and mine else None,
+                waiting=tuple(
+                    Waiting(self._placed(ticket), self._seconds_until(ticket.id))
+                    for ticket in sorted(self._waiting.values(), key=lambda ticket: ticket.number)
+                    if ticket.owner == owner
+                ),
+                recent=self._recent_of(owner),
+                trouble=self._trouble,
+            )
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called after every change, from whichever thread made it. Returns how to end that."""
+        key = object()
+        with self._changed:
+            self._subscribers[key] = callback
+
+        def unsubscribe() -> None:
+            with self._changed:
+                self._subscribers.pop(key, None)
+
+        return unsubscribe
+
+    def retry_save(self, job: str) -> Ticket:
+        """Save the finished picture of a job that failed because it could not be written; then the job goes on.
+
+        Raises:
+            NotFound: no such job, or nothing of it waits in memory.
+            StudioError: it still cannot be saved; it stays in memory.
+        """
+        with self._saving:
+            with self._changed:
+                ticket = self._find(job)
+                if ticket.state in (*ACTIVE, JobState.DONE):
+                    return ticket  # pressed twice, or the studio was faster
+                if job not in self._held:
+                    raise NotFound("This job has no unsaved picture any more; draw it again.")
+                index, result = self._held[job]
+            picture = self._keep(result, job, index, ticket.owner)
+            with self._changed:
+                self._store.kept(job, index, picture)
+                del self._held[job]
+                if len(self._store.places(job)) < ticket.count:
+                    self._unrecorded.pop(job, None)
+                    self._requeue(ticket, attempts=0)
+                else:
+                    self._end(ticket, JobState.DONE)
+                ticket = self._find(job)
+        self._tell()
+        return ticket
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        """Stop drawing. The running job goes back to the queue, without that counting against it."""
+        with self._changed:
+            if self._closing:
+                return
+            self._closing = True
+            if self._turn is not None and self._turn.stop is None:
+                self._turn.stop = Stop.CLOSING
+                self._requeue(self._turn.ticket, self._turn.ticket.attempts)
+            self._note_change()
+        self._tell()
+        self._thread.join(timeout=30)
+        if self._thread.is_alive():
+            log.warning("The engine did not stop within 30 s.")
+        with self._changed:
+            self._store.close()
+
+    # ── the thread that draws ──
+
+    def _work(self) -> None:
+        while (turn := self._next()) is not None:
+            try:
+                self._serve(turn)
+            except StudioError as error:
+                self._finish(turn, JobState.FAILED, str(error))
+            except Exception:
+                log.exception("Job %s failed for a reason nobody foresaw.", turn.ticket.id)
+                self._finish(turn, JobState.FAILED, _OUR_FAULT)
+            with self._changed:
+                self._turn = None
+                self._note_change()
+            self._tell()
+
+    def _next(self) -> Turn | None:
+        """Wait for the job whose turn it is; None when the studio closes."""
+        while True:
+            self._save_held()
+            with self._changed:
+                if self._closing:
+                    return None
+                self._record_late()
+                turn, trouble = self._begin_turn()
+                news = turn is not None or trouble != self._trouble
+                self._trouble = trouble
+                if news:
+                    self._note_change()
+                else:
+                    stands = bool(trouble or self._held or self._unrecorded)
+                    self._changed.wait(self._retry_every if stands else None)
+            if news:
+                self._tell()
+            if turn is not None:
+                return turn
+
+    def _begin_turn(self) -> tuple[Turn | None, str]:
+        """The next turn, or why there is none although jobs are waiting."""
+        chosen = first(((t.id, t.owner, t.number) for t in self._waiting.values()), self._shares)
+        if chosen is None:
+            return None, ""
+        if sum(len(result.rgb) for _, result in self._held.values()) >= self._max_held:
+            return None, "Finished pictures cannot be saved; the queue waits until there is room on the disk."
+        try:
+            self._store.start(chosen)
+        except StudioError as unwritable:
+            return None, str(unwritable)
+        ticket = replace(self._waiting.pop(chosen), state=JobState.RUNNING)
+        self._shares.turn(ticket.owner)
+        self._turn = Turn(ticket, time.monotonic())
+        return self._turn, ""
+
+    def _serve(self, turn: Turn) -> None:
+        job = turn.ticket.id
+        with self._changed:
+            try:
+                request, kept = self._store.request(job), self._store.places(job)
+            except ValidationError as unreadable:
+                raise StudioError(
+                    "This job was written by another version of the studio; start it again."
+                ) from unreadable
+        for index, picture in enumerate(plan.expand(request)):
+            if index in kept:
+                continue
+            outcome = self._draw(turn, index, picture)
+            if outcome is None:
+                return
+            if isinstance(outcome, Failed):
+                self._fail(turn, outcome)
+                return
+            if not self._save(turn, index, outcome.result) or self._give_way(turn):
+                return
+        self._finish(turn, JobState.DONE)
+
+    def _draw(self, turn: Turn, index: int, request: ResolvedRequest) -> Finished | Failed | None:
+        """Draw one picture; None when it was stopped."""
+        began = time.monotonic()
+        with self._changed:
+            turn.begin(index, began)
+            self._version += 1
+        self._tell()
+        outcome: Finished | Failed | None = None
+        events = self._engine.generate(request)
+        try:
+            for event in events:
+                with self._changed:
+                    if turn.stop is not None:
+                        return None
+                    seen = turn.note(event, time.monotonic())
+                    self._version += seen
+                if isinstance(event, Finished | Failed):
+                    outcome = event
+                elif seen:
+                    self._tell()
+        except EngineDied as died:
+            outcome = Failed(str(died), crashed=True)
+        finally:
+            events.close()
+            with self._changed:
+                self._shares.charge(turn.ticket.owner, time.monotonic() - began)
+        if isinstance(outcome, Finished):
+            seconds = turn.measured(time.monotonic())
+            self._pace.learn(request, outcome.result.seconds if seconds is None else seconds)
+        return outcome or Failed("The engine stopped before the picture was finished.", crashed=True)
+
+    def _save(self, turn: Turn, index: int, result: GenerationResult) -> bool:
+        """Whether the picture is in the gallery; if not, it is held in memory and the job has failed."""
+        ticket = turn.ticket
+        try:
+            picture = self._keep(result, ticket.id, index, ticket.owner)
+            with self._changed:
+                self._store.kept(ticket.id, index, picture)
+        except Exception as error:
+            reason = str(error) if isinstance(error, StudioError) else _NOT_SAVED
+            log.exception("The picture %d of job %s could not be saved.", index, ticket.id)
+            with self._changed:
+                if turn.stop is None:
+                    self._held[ticket.id] = index, result
+                    self._next_retry = time.monotonic() + self._retry_every
+            self._finish(turn, JobState.FAILED, reason)
+            return False
+        with self._changed:
+            self._recent.pop(ticket.owner, None)  # a job cancelled meanwhile has one more picture
+            turn.ticket = replace(ticket, pictures=(*ticket.pictures, picture), attempts=0)
+            self._note_change()
+            stopped = turn.stop is not None
+        self._tell()
+        return not stopped
+
+    def _fail(self, turn: Turn, failed: Failed) -> None:
+        with self._changed:
+            if turn.stop is not None:
+                return
+            attempts = turn.ticket.attempts + 1
+            if failed.crashed and attempts < MAX_ATTEMPTS:
+                self._requeue(turn.ticket, attempts)
+            else:
+                self._end(turn.ticket, JobState.FAILED, failed.reason)
+
+    def _give_way(self, turn: Turn) -> bool:
+        """After its turn, a job with pictures left goes back to the line if another owner has had less."""
+        with self._changed:
+            if len(turn.ticket.pictures) >= turn.ticket.count or time.monotonic() - turn.began < self._turn_seconds:
+                return False
+            owner = turn.ticket.owner
+            if not any(self._shares.of(other.owner) < self._shares.of(owner) for other in self._waiting.values()):
+                return False
+            self._requeue(turn.ticket, attempts=0)
+            return True
+
+    def _finish(self, turn: Turn, state: JobState, reason: str = "") -> None:
+        with self._changed:
+            if turn.stop is None:  # otherwise whoever stopped it has settled what becomes of it
+                self._end(turn.ticket, state, reason)
+
+    def _save_held(self) -> None:
+        """Now and then, try again what could not be saved: there may be room by now."""
+        now = time.monotonic()
+        if now < self._next_retry:
+            return
+        self._next_retry = now + self._retry_every
+        with self._changed:
+            jobs = tuple(self._held)
+        for job in jobs:
+            try:
+                self.retry_save(job)
+            except StudioError:
+                return
+            except Exception:
+                log.exception("The held picture of job %s could not be saved.", job)
+
+    # ── under the lock ──
+
+    def _recover(self, ticket: Ticket) -> None:
+        """What a job is after a restart; a running one was interrupted by a crash."""
+        if ticket.request is None:
+            self._end(ticket, JobState.FAILED, "This job was written by another version of the studio; start it again.")
+        elif ticket.state is JobState.QUEUED:
+            self._waiting[ticket.id] = ticket
+        elif ticket.attempts + 1 < MAX_ATTEMPTS:
+            self._requeue(ticket, ticket.attempts + 1)
+        else:
+            self._end(ticket, JobState.FAILED, "The studio stopped twice while it drew this picture.")
+
+    def _requeue(self, ticket: Ticket, attempts: int) -> None:
+        try:
+            self._store.requeue(ticket.id, attempts)
+        except StudioError:
+            log.exception("Job %s waits again, which could not be written down.", ticket.id)
+        self._waiting[ticket.id] = replace(ticket, state=JobState.QUEUED, reason="", attempts=attempts, unsaved=False)
+        self._recent.pop(ticket.owner, None)
+        self._note_change()
+
+    def _end(self, ticket: Ticket, state: JobState, reason: str = "") -> None:
+        self._waiting.pop(ticket.id, None)
+        self._unrecorded[ticket.id] = replace(ticket, state=state, reason=reason)
+        self._record_late()
+        self._recent.pop(ticket.owner, None)
+        self._note_change()
+
+    def _record_late(self) -> None:
+        """Write down what has ended; what cannot be written now is kept for later."""
+        for job, ticket in tuple(self._unrecorded.items()):
+            try:
+                self._store.end(job, ticket.state, ticket.reason)
+            except StudioError as unwritable:
+                log.warning("The end of job %s could not be written down: %s", job, unwritable)
+                return
+            del self._unrecorded[job]
+            self._recent.pop(ticket.owner, None)
+
+    def _check_room(self, owner: str, count: int) -> None:
+        tickets = [ticket for ticket in self._waiting.values() if ticket.owner == owner]
+        if self._turn is not None and self._turn.ticket.owner == owner:
+            tickets.append(self._turn.ticket)
+        owed = sum(ticket.count - len(ticket.pictures) for ticket in tickets)
+        if owed + count > self._max_pictures:
+            raise TooManyRequests(
+                f"You have {owed} pictures waiting and may have {self._max_pictures}; wait for some, or cancel a few."
+            )
+
+    def _is_active(self, owner: str) -> bool:
+        if self._turn is not None and self._turn.ticket.owner == owner:
+            return True
+        return any(ticket.owner == owner for ticket in self._waiting.values())
+
+    def _find(self, job: str) -> Ticket:
+        ticket = self._unrecorded.get(job) or self._store.ticket(job)
+        return self._placed(replace(ticket, unsaved=job in self._held))
+
+    def _recent_of(self, owner: str) -> tuple[Ticket, ...]:
+        if owner not in self._recent:
+            late = [ticket for ticket in reversed(self._unrecorded.values()) if ticket.owner == owner]
+            known = [ticket for ticket in self._store.recent(owner, RECENT) if ticket.id not in self._unrecorded]
+            self._recent[owner] = tuple(
+                replace(ticket, unsaved=ticket.id in self._held) for ticket in (*late, *known)[:RECENT]
+            )
+        return self._recent[owner]
+
+    def _line(self) -> tuple[float, Mapping[str, Place]]:
+        """The line as it was foreseen when it last changed, and when that was."""
+        if self._places is None:
+            waiters = [
+                Waiter(
+                    ticket.id,
+                    ticket.owner,
+                    ticket.number,
+                    max(1, ticket.count - len(ticket.pictures)),
+                    self._pace.picture(ticket.request, from_picture="init" in ticket.inputs)
+                    if ticket.request
+                    else None,
+                )
+                for ticket in self._waiting.values()
+            ]
+            turn = self._turn if self._turn is not None and self._turn.stop is None else None
+            running, elapsed = (turn.waiter(self._pace), turn.elapsed(self._pace)) if turn else (None, 0.0)
+            self._places = time.monotonic(), line(waiters, self._shares, self._turn_seconds, running, elapsed)
+        return self._places
+
+    def _placed(self, ticket: Ticket) -> Ticket:
+        if ticket.id not in self._waiting:
+            return ticket
+        return replace(ticket, position=self._line()[1][ticket.id].before)
+
+    def _seconds_until(self, job: str) -> float | None:
+        when, places = self._line()
+        seconds = places[job].seconds
+        return None if seconds is None else max(0.0, seconds - (time.monotonic() - when))
+
+    def _note_change(self) -> None:
+        self._version += 1
+        self._places = None
+        self._changed.notify_all()
+
+    # ── outside the lock ──
+
+    def _tell(self) -> None:
+        with self._changed:
+            callbacks = tuple(self._subscribers.values())
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:
+                log.exception("A listener of the queue failed.")

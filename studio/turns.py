@@ -1,0 +1,142 @@
+"""Whose turn it is, and how long it will take: the arithmetic of the waiting line, without threads or tables."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from studio.request import ResolvedRequest
+from studio.samplers import SAMPLERS
+
+#: How quickly a new measurement of the pace replaces the old one.
+_FRESHNESS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A job in the line: `number` is its order of arrival, `pictures` those still to draw, `seconds` for each."""
+
+    job: str
+    owner: str
+    number: int
+    pictures: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Jobs that come before, and seconds until it starts; None while nothing like what is before it was measured."""
+
+    before: int
+    seconds: float | None
+
+
+@dataclass
+class Shares:
+    """Seconds of drawing each owner has had. The next turn is the one's who has had least; ties go by `number`.
+
+    Who comes back after a pause starts level with the others: neither with credit nor with old debts forgiven.
+    """
+
+    served: dict[str, float] = field(default_factory=dict)
+    _level: float = 0.0
+
+    def arrive(self, owner: str) -> None:
+        """To be called when an owner without waiting jobs gets one."""
+        self.served[owner] = max(self.served.get(owner, 0.0), self._level)
+
+    def turn(self, owner: str) -> None:
+        self._level = max(self._level, self.served.get(owner, 0.0))
+
+    def charge(self, owner: str, seconds: float) -> None:
+        self.served[owner] = self.served.get(owner, 0.0) + seconds
+
+    def of(self, owner: str) -> float:
+        return self.served.get(owner, 0.0)
+
+
+def first(heads: Iterable[tuple[str, str, int]], shares: Shares) -> str | None:
+    """The next job, from (job, owner, number) of everything that waits."""
+    chosen = min(heads, key=lambda head: (shares.of(head[1]), head[2]), default=None)
+    return chosen[0] if chosen else None
+
+
+def line(
+    waiting: Iterable[Waiter], shares: Shares, turn: float, running: Waiter | None = None, elapsed: float = 0.0
+) -> Mapping[str, Place]:
+    """Play the queue forward: where each waiting job stands and when it will start.
+
+    Args:
+        turn: Seconds after which a job gives way to another owner's, at its next picture.
+        running: The job being drawn, with the pictures still to do, the current one included.
+        elapsed: Seconds spent on the current picture.
+    """
+    jobs: dict[str, deque[Waiter]] = {}
+    for waiter in sorted(waiting, key=lambda waiter: waiter.number):
+        jobs.setdefault(waiter.owner, deque()).append(waiter)
+    served = {owner: shares.of(owner) for owner in jobs}
+    if running is not None:
+        served.setdefault(running.owner, shares.of(running.owner))
+        jobs.setdefault(running.owner, deque()).appendleft(running)
+    heap = [
+        (-1.0 if running and owner == running.owner else had, jobs[owner][0].number, owner)
+        for owner, had in served.items()
+    ]
+    heapq.heapify(heap)
+    clock: float | None = -elapsed
+    places: dict[str, Place] = {}
+    unstarted = sum(len(queue) for queue in jobs.values())
+    while heap and unstarted:
+        _, _, owner = heapq.heappop(heap)
+        job = jobs[owner].popleft()
+        if job.job not in places:
+            places[job.job] = Place(len(places), None if clock is None else max(0.0, clock))
+            unstarted -= 1
+        alone = not heap
+        each = job.seconds if job.seconds is not None else 1.0
+        pictures = job.pictures if alone or each <= 0 else min(job.pictures, max(1, math.ceil(turn / each)))
+        clock = None if clock is None or job.seconds is None else clock + pictures * each
+        served[owner] += pictures * each
+        if job.pictures > pictures:
+            jobs[owner].appendleft(Waiter(job.job, owner, job.number, job.pictures - pictures, job.seconds))
+        if jobs[owner]:
+            heapq.heappush(heap, (served[owner], jobs[owner][0].number, owner))
+    return places
+
+
+@dataclass
+class Pace:
+    """Seconds per denoiser evaluation, learnt from the pictures drawn, by model and size."""
+
+    _seconds: dict[tuple[str, int, int], float] = field(default_factory=dict)
+
+    def learn(self, request: ResolvedRequest, seconds: float) -> None:
+        """A picture of `request` took `seconds`, loading of the model not counted."""
+        key = (request.model, request.width, request.height)
+        new = seconds / evaluations(request)
+        old = self._seconds.get(key, new)
+        self._seconds[key] = old + _FRESHNESS * (new - old)
+
+    def picture(self, request: ResolvedRequest, *, from_picture: bool = False) -> float | None:
+        """Seconds for one picture; at a size not drawn yet, from the nearest one of this model, by pixels.
+
+        `from_picture`: `request.init` was left out of a ticket, but is there.
+        """
+        pixels = request.width * request.height
+        known = [
+            (abs(math.log(pixels / (width * height))), seconds * pixels / (width * height))
+            for (model, width, height), seconds in self._seconds.items()
+            if model == request.model
+        ]
+        return min(known)[1] * evaluations(request, from_picture=from_picture) if known else None
+
+
+def evaluations(request: ResolvedRequest, *, from_picture: bool = False) -> float:
+    """How often the denoiser runs for one picture."""
+    sampler = SAMPLERS.get(request.sampler)
+    share = request.strength if from_picture or request.init is not None else 1.0
+    return max(1.0, request.steps * share * (sampler.order if sampler else 1))

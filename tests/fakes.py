@@ -1,0 +1,97 @@
+"""Stand-ins that follow the same contracts as the real rooms, and do on demand what real ones do on bad days."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from studio.engine import Event, Failed, Finished, Preview, Progress, State, Status
+from studio.request import GenerationResult, ResolvedRequest
+
+#: What an engine may be told to do with a picture instead of drawing it.
+Script = Callable[[ResolvedRequest, int], str]
+
+
+def gradient(seed: int, width: int, height: int) -> bytes:
+    """A picture that only this seed gives: height × width × 3 bytes of a slanted two-colour gradient."""
+    rng = np.random.default_rng(seed)
+    one, other = rng.integers(0, 256, (2, 3))
+    slope = rng.uniform(0.1, 0.9)
+    across = slope * np.linspace(0, 1, width)[None, :, None] + (1 - slope) * np.linspace(0, 1, height)[:, None, None]
+    return bytes(np.round(one + across * (other - one)).astype(np.uint8))
+
+
+@dataclass
+class FakeEngine:
+    """Draws gradients in `steps` steps (the request's own number when None) of `step_seconds` each.
+
+    `script(request, n)` says what becomes of the n-th picture asked for, counted from 1: "draw", "fail" (the picture's
+    fault), "crash" (the engine's fault), "raise" (a bug), "silence" (ends without a result) or "hang" (no progress
+    until cancelled). While `gate` is clear every step waits. `drawn` and `cancelled` list the requests that ended so.
+    """
+
+    steps: int | None = None
+    step_seconds: float = 0.0
+    script: Script = lambda request, n: "draw"
+    gate: threading.Event = field(default_factory=threading.Event)
+    drawn: list[ResolvedRequest] = field(default_factory=list)
+    cancelled: list[ResolvedRequest] = field(default_factory=list)
+    asked: int = 0
+    preview_every: int = 2
+    state: State = State.READY
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    @property
+    def status(self) -> Status:
+        return Status(self.state, device="cpu", model="fake")
+
+    def close(self) -> None:
+        self.state = State.STOPPED
+
+    def generate(self, request: ResolvedRequest) -> Generator[Event]:
+        assert request.count == 1, "an engine draws one picture at a time"
+        self.asked += 1
+        began = time.monotonic()
+        steps = self.steps or request.steps
+        fate = self.script(request, self.asked)
+        rgb = gradient(request.seed, request.width, request.height)
+        try:
+            yield Progress("loading")
+            for step in range(1, steps + 1):
+                while not self.gate.wait(0.02) or (fate == "hang" and step > 1):
+                    yield Progress("drawing", step - 1, steps)
+                    time.sleep(0.01)
+                time.sleep(self.step_seconds)
+                yield Progress("drawing", step, steps)
+                if self.preview_every and step % self.preview_every == 0:
+                    yield Preview(step, _jpeg(rgb, request.width, request.height))
+                if step > steps // 2 and fate != "draw":
+                    if fate == "raise":
+                        raise ZeroDivisionError("a bug in the engine")
+                    if fate == "silence":
+                        return
+                    yield Failed(f"The engine was told to {fate}.", crashed=fate == "crash")
+                    return
+            self.drawn.append(request)
+            yield Finished(
+                GenerationResult(
+                    request, request.width, request.height, rgb, time.monotonic() - began, "0123456789", "cpu", ()
+                )
+            )
+        except GeneratorExit:
+            self.cancelled.append(request)
+            raise
+
+
+def _jpeg(rgb: bytes, width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.frombytes("RGB", (width, height), rgb).save(file, "JPEG")
+    return file.getvalue()
