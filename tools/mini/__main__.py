@@ -7,7 +7,8 @@ from pathlib import Path
 from tools.mini import stages
 from tools.mini.stages import Options
 
-STAGES = ("all", "data", "vae", "text", "unet", "export")
+ALL = ("data", "vae", "text", "unet", "decoder", "export", "judge", "grade")
+STAGES = ("all", *ALL, "grid")
 SIZES = ("small", "large")
 
 
@@ -20,6 +21,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="processes that train and render together")
     parser.add_argument("--size", choices=SIZES, help="only this size (data, unet)")
     parser.add_argument("--pictures", type=int, nargs=2, default=(36_000, 10_000), metavar=("SMALL", "LARGE"))
+    parser.add_argument("--prompts", type=int, default=500, help="held-out prompts to grade with")
+    parser.add_argument("--seeds", type=int, default=2, help="pictures per prompt to grade with")
     parser.add_argument("--minutes", type=float, help="training time of the stage, over all restarts")
     parser.add_argument("--batch", type=int, help="samples per worker and step")
     parser.add_argument("--learning-rate", type=float)
@@ -36,7 +39,7 @@ def options(given: argparse.Namespace, **defaults: float) -> Options:
 
 def main() -> None:
     given = arguments()
-    wanted = STAGES[1:] if given.stage == "all" else (given.stage,)
+    wanted = ALL if given.stage == "all" else (given.stage,)
     sizes = (given.size,) if given.size else SIZES
     if "data" in wanted:
         for size in sizes:
@@ -49,8 +52,16 @@ def main() -> None:
         for size in sizes:
             minutes, batch, rate = {"small": (60, 16, 8e-4), "large": (120, 8, 4e-4)}[size]
             stages.unet(options(given, minutes=minutes, batch=batch, learning_rate=rate), size)
+    if "decoder" in wanted:
+        stages.decoder(options(given, minutes=20, batch=4, learning_rate=5e-4, cooldown=0.5))
     if "export" in wanted:
         stages.write(options(given), given.out)
+    if "judge" in wanted:
+        stages.judge(options(given, minutes=15, batch=32, learning_rate=1e-3, cooldown=0.5))
+    if "grade" in wanted:
+        stages.give_grade(options(given), given.out, given.prompts, given.seeds)
+    if "grid" in wanted:
+        stages.grid(options(given), given.out, 64, given.root / "grids" / "grid.png")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def scene_to_json(scene: Scene) -> dict[str, object]:
 
 def scene_from_json(fields: dict[str, object]) -> Scene:
     things = fields["things"]
-    assert isinstance(things, list)
+    assert isinstance(things, list | tuple)
     return Scene(**{**fields, "things": tuple(Thing(**thing) for thing in things)})  # type: ignore[arg-type]
 
 

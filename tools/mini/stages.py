@@ -1,14 +1,19 @@
 """The stages of the making, each resumable: pictures, autoencoder, words, denoiser at two sizes, export."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 
-from tools.mini.data import LARGE, SMALL, Latents, Pictures, encode_shards, render_all
-from tools.mini.export import assemble, export
+from tools.mini.captions import caption
+from tools.mini.data import LARGE, SEED, SMALL, Latents, Pictures, encode_shards, render_all
+from tools.mini.export import assemble, export, load_pipeline
+from tools.mini.grade import Grade, Judge, JudgeTask, draw, grade, sheet
 from tools.mini.parallel import Team, run_team
+from tools.mini.scene import sample_held_out
 from tools.mini.text import (
     Conditioner,
     Reader,
@@ -87,6 +92,25 @@ def vae(options: Options) -> None:
     model.save_pretrained(frozen)
 
 
+def _decoder(team: Team, options: Options) -> None:
+    model = load_vae(options.root / "vae")
+    model.decoder.requires_grad_(True)
+    pictures = [Pictures(options.root, LARGE[0]), Pictures(options.root, SMALL[0])]
+    train(VaeTask(model, pictures, options.batch), options.plan(), team, options.run("decoder"), report=say)
+
+
+def decoder(options: Options) -> None:
+    """Train the decoder on while the encoder stays as it is, so that all latents and denoisers remain valid."""
+    run_team(options.workers, _decoder, options)
+    model = load_vae(options.root / "vae")
+    before = fingerprint(model)
+    step, samples, seconds = load_average(options.run("decoder"), model)
+    assert fingerprint(model) == before
+    note(options.root, "decoder", {"steps": step, "crops": samples, "minutes": round(seconds / 60, 1)})
+    note(options.root, "psnr", dict(reconstruction_report(model)))
+    model.save_pretrained(options.root / "vae")
+
+
 def _text(team: Team, options: Options) -> None:
     torch.manual_seed(0)
     tokenizer = load_tokenizer(options.root / "tokenizer")
@@ -131,6 +155,40 @@ def unet(options: Options, size: str) -> None:
 def newest_unet(options: Options) -> Path:
     large = options.run("unet-large")
     return large if large.exists() else options.run("unet-small")
+
+
+def _judge(team: Team, options: Options) -> None:
+    torch.manual_seed(0)
+    task = JudgeTask(Judge(), Pictures(options.root, SMALL[0]), options.batch)
+    train(task, options.plan(), team, options.run("judge"), report=say)
+
+
+def judge(options: Options) -> None:
+    """Train the network that grades the pictures."""
+    run_team(options.workers, _judge, options)
+
+
+def give_grade(options: Options, folder: Path, prompts: int, seeds: int) -> Grade:
+    """Grade the exported model; the table is printed and kept with its figures in `grade.json`."""
+    referee = Judge()
+    load_average(options.run("judge"), referee)
+    result = grade(load_pipeline(folder, options.device), referee.eval().to(options.device), prompts, seeds, say)
+    (options.root / "grade.json").write_text(json.dumps(asdict(result), indent=1))
+    say(result.table())
+    return result
+
+
+def grid(options: Options, folder: Path, count: int, path: Path) -> list[str]:
+    """Draw held-out prompts 0 … `count` − 1 with the seeds of the same numbers, none left out, as one PNG at `path`."""
+    rng = np.random.default_rng([SEED, 0x621D])
+    scenes = [sample_held_out(rng) for _ in range(count)]
+    prompts = [caption(scene, rng) for scene in scenes]
+    pictures = list(draw(load_pipeline(folder, options.device), prompts, 0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(sheet(pictures, 8), cv2.COLOR_RGB2BGR))
+    for number, prompt in enumerate(prompts):
+        say(f"{number:2} {prompt}")
+    return prompts
 
 
 def write(options: Options, folder: Path) -> None:

@@ -22,7 +22,7 @@ CROP = 64
 
 def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
     """(N, H, W, 3) bytes → (N, 3, H, W) floats in −1…1."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
 
 def to_pictures(batch: Tensor) -> NDArray[np.uint8]:

@@ -1,0 +1,201 @@
+"""The training of the embedded model learns, resumes exactly, and exports what stock pipelines load."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tools.mini import data, unet
+from tools.mini.captions import WORDS, caption
+from tools.mini.data import SMALL, Latents, Pictures, encode_shards, render_shards, scene_from_json, scene_to_json
+from tools.mini.export import assemble, export, load_pipeline, preview_fit
+from tools.mini.grade import frechet
+from tools.mini.parallel import Team, run_team
+from tools.mini.scene import sample_scene
+from tools.mini.text import Conditioner, load_tokenizer, make_tokenizer, new_text_encoder
+from tools.mini.train import Plan, load_average, train
+from tools.mini.unet import UnetTask, new_unet
+from tools.mini.vae import VaeTask, encode, fingerprint, new_vae, to_pictures, to_tensor, whiten
+
+TINY = (16, 16, 16)
+SQUARE = SMALL[0]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one shard of eight pictures of 128²."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(data, "SHARD", 8)
+    render_shards(tmp_path, SQUARE, 8, workers=1)
+    return tmp_path
+
+
+def tiny_vae() -> VaeTask:
+    torch.manual_seed(0)
+    return VaeTask(new_vae(TINY), [], batch=2)
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def test_stored_scenes_come_back_whole() -> None:
+    rng = np.random.default_rng(0)
+    scenes = [sample_scene(rng) for _ in range(50)]
+    assert [scene_from_json(scene_to_json(scene)) for scene in scenes] == scenes
+
+
+def test_a_stored_picture_can_be_drawn_again(root: Path) -> None:
+    scene, picture = data.draw(SQUARE, 0, 3)
+    pictures = Pictures(root, SQUARE)
+    assert pictures.scenes[3] == scene
+    np.testing.assert_array_equal(pictures[3], picture)
+
+
+def test_rendering_again_keeps_the_shards_that_are_there(root: Path) -> None:
+    before = (root / "pictures/128x128/00000.npy").stat().st_mtime_ns
+    render_shards(root, SQUARE, 16, workers=1)
+    assert (root / "pictures/128x128/00000.npy").stat().st_mtime_ns == before
+    assert len(Pictures(root, SQUARE)) == 16
+
+
+def test_the_autoencoder_learns_in_a_few_steps(root: Path) -> None:
+    task = tiny_vae()
+    task.pictures = [Pictures(root, SQUARE)]
+    with torch.no_grad():
+        before = float(np.mean([float(task.loss(step, 9)[0]) for step in range(4)]))
+    train(task, Plan(2e-3, steps=24, warmup=4), Team(), root / "vae.pt", report=quiet)
+    with torch.no_grad():
+        after = float(np.mean([float(task.loss(step, 9)[0]) for step in range(4)]))
+    assert after < 0.8 * before
+
+
+def test_a_stopped_training_continues_bit_for_bit(root: Path) -> None:
+    pictures = [Pictures(root, SQUARE)]
+
+    def run(name: str, *stops: int) -> dict[str, Tensor]:
+        for steps in stops:
+            task = tiny_vae()
+            task.pictures = pictures
+            state = train(task, Plan(1e-3, steps=steps, average_every=2), Team(), root / name, report=quiet)
+        assert state.step == stops[-1]
+        assert state.samples == 2 * stops[-1]
+        return {name: value.clone() for name, value in state.average.values.items()}
+
+    straight, resumed = run("straight.pt", 8), run("resumed.pt", 4, 8)
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_whitening_leaves_the_picture_as_it_was_and_the_latents_normal(root: Path) -> None:
+    pictures = Pictures(root, SQUARE).sample(8)
+    vae = tiny_vae().model.eval()
+    batch = to_tensor(pictures)
+    with torch.no_grad():
+        before = vae.decode(vae.encode(batch).latent_dist.mean).sample
+        whiten(vae, pictures)
+        latents = vae.encode(batch).latent_dist.mean
+        after = vae.decode(latents).sample
+    torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(4), atol=1e-4, rtol=0)
+
+
+def test_bytes_survive_the_way_to_a_tensor_and_back(root: Path) -> None:
+    pictures = Pictures(root, SQUARE).sample(4)
+    np.testing.assert_array_equal(to_pictures(to_tensor(pictures)), pictures)
+
+
+def test_every_word_of_the_captions_is_one_token(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(tmp_path)
+    words = [word for word in sorted(WORDS) if word.isalpha()]
+    assert [word for word in words if len(tokenizer.tokenize(word)) > 1] == []
+    assert tokenizer.model_max_length == 77
+
+
+def test_words_outside_the_vocabulary_still_have_tokens(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(tmp_path)
+    ids = tokenizer("Zyxel, naïve ☂ 42!").input_ids
+    assert len(ids) > 6
+    assert ids.count(tokenizer.eos_token_id) == 1
+
+
+def test_the_denoiser_learns_in_a_few_steps(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unet, "SQUARE_STEPS", 1.0)
+    vae = tiny_vae().model.eval()
+    name = fingerprint(vae)
+    encode_shards(root, SQUARE, name, lambda batch: encode(vae, batch))
+    tokenizer = make_tokenizer(root / "tokenizer")
+    condition = Conditioner(tokenizer, new_text_encoder(tokenizer).eval())
+    torch.manual_seed(0)
+    task = UnetTask(new_unet((16, 16, 32, 32)), [Latents(root, SQUARE, name)], condition, batch=4)
+    with torch.no_grad():
+        before = float(np.mean([float(task.loss(step, 9)[0]) for step in range(4)]))
+    train(task, Plan(2e-3, steps=32, warmup=4), Team(), root / "unet.pt", report=quiet)
+    with torch.no_grad():
+        after = float(np.mean([float(task.loss(step, 9)[0]) for step in range(4)]))
+    assert after < 0.9 * before
+
+
+def test_the_preview_matrix_finds_a_linear_decoder() -> None:
+    rng = np.random.default_rng(0)
+    pictures: NDArray[np.uint8] = np.repeat(np.repeat(rng.integers(40, 200, (3, 8, 8, 3), np.uint8), 4, 1), 4, 2)
+    colors = pictures[:, ::4, ::4].astype(np.float64) / 255
+    latents = np.concatenate([2 * colors - 1, rng.normal(size=(3, 8, 8, 1))], axis=3).transpose(0, 3, 1, 2)
+    matrix, error = preview_fit(latents.astype(np.float16), pictures)
+    np.testing.assert_allclose(matrix, [*(np.eye(3) / 2), [0, 0, 0], [0.5, 0.5, 0.5]], atol=2e-3)
+    assert error < 2e-3
+
+
+def test_the_frechet_distance_is_the_squared_shift_of_two_equal_clouds() -> None:
+    cloud = np.random.default_rng(0).normal(size=(500, 3))
+    assert frechet(cloud, cloud) == pytest.approx(0, abs=1e-6)
+    assert frechet(cloud, cloud + np.array([3.0, 0.0, 4.0])) == pytest.approx(25, rel=1e-6)
+
+
+def test_an_export_replaces_the_old_folder_whole(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(tmp_path / "tokenizer")
+    parts = assemble(new_vae(TINY).eval(), new_text_encoder(tokenizer).eval(), tokenizer, new_unet((16, 16, 32, 32)))
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "left over").touch()
+    export(parts, target, {"Denoiser": "untrained"})
+    assert not (target / "left over").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "tokenizer"]
+    assert "untrained" in (target / "README.md").read_text()
+    again = load_tokenizer(target / "tokenizer")
+    text = caption(sample_scene(np.random.default_rng(1)), np.random.default_rng(1))
+    assert again(text).input_ids == tokenizer(text).input_ids
+    assert load_pipeline(target).unet.dtype == torch.float32
+
+
+class Scalar:
+    """A task whose gradient differs by rank: rank 0 pulls its number up, rank 1 down, by one each."""
+
+    def __init__(self) -> None:
+        self.model = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.model.weight)
+
+    def samples_per_step(self) -> int:
+        return 1
+
+    def loss(self, step: int, rank: int) -> tuple[Tensor, dict[str, float]]:
+        return self.model.weight.float().sum() * (1 if rank else -1), {}
+
+
+def train_scalar(team: Team, folder: Path) -> None:
+    state = train(Scalar(), Plan(0.1, steps=4, warmup=1), team, folder / "scalar.pt", report=quiet)
+    (folder / str(team.rank)).write_text(f"{float(state.model.weight)} {state.samples}")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_two_workers_end_with_the_mean_of_what_they_learnt(tmp_path: Path) -> None:
+    run_team(2, train_scalar, tmp_path)
+    results = [(tmp_path / str(rank)).read_text().split() for rank in range(2)]
+    assert results[0] == results[1]
+    assert float(results[0][0]) == pytest.approx(0, abs=1e-6)
+    assert results[0][1] == "8"
+    model = nn.Linear(1, 1, bias=False)
+    assert load_average(tmp_path / "scalar.pt", model)[:2] == (4, 8)
