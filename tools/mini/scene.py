@@ -1,0 +1,189 @@
+"""What a picture of the embedded model's world may hold: a scene is data, drawn by `render` and told by `captions`."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+SUBJECTS: tuple[str, ...] = (
+    "sailboat", "house", "tree", "hot air balloon", "fish", "bird", "flower", "mushroom", "robot", "castle", "car",
+    "cat", "person", "star", "rocket", "lighthouse", "butterfly", "dog", "horse", "owl", "whale", "train", "windmill",
+    "moon", "teapot", "turtle", "snail", "apple", "umbrella", "lantern", "airplane", "cactus", "dragon", "rabbit",
+    "elephant", "heart",
+)  # fmt: skip
+COLORS: dict[str, tuple[int, int, int]] = {
+    "red": (220, 40, 44),
+    "orange": (246, 132, 28),
+    "yellow": (250, 210, 46),
+    "green": (52, 166, 74),
+    "teal": (20, 166, 166),
+    "blue": (40, 92, 216),
+    "purple": (132, 58, 186),
+    "pink": (246, 128, 178),
+    "brown": (134, 82, 44),
+    "black": (38, 38, 44),
+    "gray": (138, 140, 148),
+    "white": (246, 246, 244),
+}
+PLACES: tuple[str, ...] = (
+    "sea", "beach", "lake", "island", "hills", "mountains", "desert", "meadow", "forest", "garden", "village", "city",
+    "cave", "room", "space",
+)  # fmt: skip
+TIMES: tuple[str, ...] = ("day", "sunset", "night", "storm", "snow", "fog", "aurora")
+STYLES: tuple[str, ...] = ("flat", "watercolor", "pixel", "ink", "neon", "paper", "oil", "chalk")
+LORA_STYLES: tuple[str, ...] = ("blueprint", "stained glass", "woodcut")
+POSES: tuple[str, ...] = (
+    "standing", "waving", "arms raised", "arms spread", "hands on hips", "walking", "running", "jumping", "sitting",
+    "dancing",
+)  # fmt: skip
+FREE_POSE = "free"
+"""A person with random joint angles, which no caption names."""
+LOOKS: tuple[str, ...] = ("woman", "man")
+
+FLYING = frozenset(
+    {"hot air balloon", "bird", "star", "rocket", "butterfly", "moon", "airplane", "heart"}
+)  # these float in the sky
+SWIMMING = frozenset({"sailboat", "fish", "whale"})
+WATERS = frozenset({"sea", "lake", "island", "beach"})
+INDOORS = frozenset({"cave", "room"})
+POSITIONS: tuple[str, ...] = ("left", "right")
+SIZES: tuple[str, ...] = ("small", "large")
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """`count` (1–3) alike subjects of one colour. `pose` and `look` are for people only; a `look` of None is neutral."""
+
+    name: str
+    color: str
+    count: int = 1
+    pose: str | None = None
+    look: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One or two `things`, the first to the left of the second, in a place and time or before a `plain` colour.
+
+    `place` and `time` are both None exactly when `plain` is set; in space it is always night.
+    """
+
+    things: tuple[Thing, ...]
+    style: str
+    place: str | None
+    time: str | None
+    plain: str | None = None
+    position: str | None = None
+    size: str | None = None
+
+
+LABELS: dict[str, int] = {
+    "subject": len(SUBJECTS) + 1,
+    "color": len(COLORS) + 1,
+    "count": 4,
+    "subject2": len(SUBJECTS) + 1,
+    "color2": len(COLORS) + 1,
+    "pose": len(POSES) + 1,
+    "look": len(LOOKS) + 1,
+    "style": len(STYLES) + len(LORA_STYLES) + 1,
+    "place": len(PLACES) + 1,
+    "time": len(TIMES) + 1,
+    "plain": len(COLORS) + 1,
+    "position": len(POSITIONS) + 1,
+    "size": len(SIZES) + 1,
+}
+"""Attribute → number of classes; class 0 means absent, class i the i-th name of the attribute's own list."""
+
+
+def _class(names: tuple[str, ...], name: str | None) -> int:
+    return 0 if name is None or name == FREE_POSE else names.index(name) + 1
+
+
+def labels(scene: Scene) -> dict[str, int]:
+    colors = tuple(COLORS)
+    first = scene.things[0]
+    second = scene.things[1] if len(scene.things) > 1 else None
+    return {
+        "subject": _class(SUBJECTS, first.name),
+        "color": _class(colors, first.color),
+        "count": first.count,
+        "subject2": _class(SUBJECTS, second.name if second else None),
+        "color2": _class(colors, second.color if second else None),
+        "pose": _class(POSES, first.pose),
+        "look": _class(LOOKS, first.look),
+        "style": _class(STYLES + LORA_STYLES, scene.style),
+        "place": _class(PLACES, scene.place),
+        "time": _class(TIMES, scene.time),
+        "plain": _class(colors, scene.plain),
+        "position": _class(POSITIONS, scene.position),
+        "size": _class(SIZES, scene.size),
+    }
+
+
+def held_out(scene: Scene) -> bool:
+    """Whether a thing of `scene` meets a (subject, colour, place, style) that training never sees: 1 in 20 of them."""
+    place = scene.place or f"plain {scene.plain}"
+    return any(zlib.crc32(f"{t.name}|{t.color}|{place}|{scene.style}".encode()) % 20 == 0 for t in scene.things)
+
+
+def _choose(rng: np.random.Generator, names: tuple[str, ...]) -> str:
+    return names[int(rng.integers(len(names)))]
+
+
+def _sample_thing(rng: np.random.Generator, count: int = 1) -> Thing:
+    # People come three times as often as any other subject: their poses have to be learnt too.
+    pick = int(rng.integers(len(SUBJECTS) + 2))
+    name = SUBJECTS[pick] if pick < len(SUBJECTS) else "person"
+    color = _choose(rng, tuple(COLORS))
+    if name != "person":
+        return Thing(name, color, count)
+    pose = FREE_POSE if rng.random() < 0.2 else _choose(rng, POSES)
+    look = None if rng.random() < 0.4 else _choose(rng, LOOKS)
+    return Thing(name, color, count, pose, look)
+
+
+def _sample_any(rng: np.random.Generator, styles: tuple[str, ...]) -> Scene:
+    mix = float(rng.random())
+    position: str | None = None
+    size: str | None = None
+    if mix < 0.18:
+        things: tuple[Thing, ...] = (_sample_thing(rng, 2 if mix < 0.10 else 3),)
+    elif mix < 0.38:
+        first, second = _sample_thing(rng), _sample_thing(rng)
+        while second.name == first.name:
+            second = _sample_thing(rng)
+        things = (first, second)
+    else:
+        things = (_sample_thing(rng),)
+        where, extent = float(rng.random()), float(rng.random())
+        position = POSITIONS[int(where * 8)] if where < 0.25 else None
+        size = SIZES[int(extent * 8)] if extent < 0.25 else None
+    style = _choose(rng, styles)
+    if rng.random() < 0.12:
+        plain = _choose(rng, tuple(COLORS))
+        while any(thing.color == plain for thing in things):
+            plain = _choose(rng, tuple(COLORS))
+        return Scene(things, style, None, None, plain, position, size)
+    place = _choose(rng, PLACES)
+    if any(thing.name in SWIMMING for thing in things) and rng.random() < 0.6:
+        place = "sea" if rng.random() < 0.7 else "lake"
+    time = "night" if place == "space" else _choose(rng, TIMES)
+    return Scene(things, style, place, time, None, position, size)
+
+
+def sample_scene(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> Scene:
+    """Draw a scene to train on in one of `styles`; never a held-out one."""
+    while True:
+        scene = _sample_any(rng, styles)
+        if not held_out(scene):
+            return scene
+
+
+def sample_held_out(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> Scene:
+    """Draw a scene to grade on: it holds a combination that `sample_scene` never yields."""
+    while True:
+        scene = _sample_any(rng, styles)
+        if held_out(scene):
+            return scene
