@@ -4,8 +4,10 @@ On a CPU one single-threaded process per core is faster than one process with a 
 every few steps instead of one in every operator.
 """
 
+import multiprocessing
 import os
 import socket
+import threading
 from collections.abc import Callable, Sequence
 
 import torch
@@ -47,7 +49,16 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would train on unseen; it ends instead."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _member(rank: int, size: int, port: int, work: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     try:
