@@ -1,0 +1,1 @@
+"""The torch room: nothing outside this folder imports torch, diffusers or transformers."""

@@ -1,0 +1,95 @@
+"""Latents → a small picture without the VAE: colour is nearly a linear function of the latent channels."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from PIL import Image
+from torch.nn import functional
+
+LONGEST: Final = 512
+FRAME: Final = 128
+_SMALL: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """`latents · matrix + bias` is RGB in 0…1; latents as the denoiser sees them. `matrix`: channels × 3, `bias`: 3."""
+
+    matrix: torch.Tensor
+    bias: torch.Tensor
+
+    def picture(self, latents: torch.Tensor) -> Image.Image:
+        """`latents`: 1 × channels × height × width, on any device, in any precision."""
+        flat = latents[0].detach().to("cpu", torch.float32).permute(1, 2, 0)
+        rgb = torch.addmm(self.bias, flat.reshape(-1, flat.shape[-1]), self.matrix)
+        levels = rgb.nan_to_num_().clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+        return Image.frombytes("RGB", (flat.shape[1], flat.shape[0]), levels.numpy().tobytes())
+
+    def jpeg(self, latents: torch.Tensor, width: int, height: int, longest: int = LONGEST) -> bytes:
+        """The forming picture of `width` × `height` pixels, at most `longest` on its longer side."""
+        return jpeg(self.picture(latents), width, height, longest)
+
+
+def jpeg(picture: Image.Image, width: int, height: int, longest: int) -> bytes:
+    """`picture`, small or large, at the size of a `width` × `height` picture shrunk to `longest` pixels."""
+    scale = min(1.0, longest / max(width, height))
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    out = io.BytesIO()
+    picture.resize(size, Image.Resampling.BICUBIC).save(out, "JPEG", quality=85)
+    return out.getvalue()
+
+
+def of(pipe: Any, folder: Path) -> Preview | None:
+    """The preview stated in the folder's `preview.json`, or one fitted to its VAE; None where neither makes sense."""
+    vae = getattr(pipe, "vae", None)
+    channels = getattr(getattr(vae, "config", None), "latent_channels", 0)
+    stated = _stated(folder / "preview.json", channels)
+    if stated is not None:
+        return stated
+    denoiser = getattr(pipe, "unet", None)
+    if vae is None or denoiser is None or denoiser.config.in_channels != channels:
+        return None  # packed or otherwise foreign latents
+    return fit(vae)
+
+
+def _stated(file: Path, channels: int) -> Preview | None:
+    try:
+        facts = json.loads(file.read_text("utf-8"))
+        matrix = torch.tensor(facts["matrix"], dtype=torch.float32)
+        bias = torch.tensor(facts["bias"], dtype=torch.float32)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    fits = matrix.shape == (channels, 3) and bias.shape == (3,)
+    return Preview(matrix, bias) if fits and bool(torch.isfinite(matrix).all() and torch.isfinite(bias).all()) else None
+
+
+@torch.no_grad()
+def fit(vae: Any) -> Preview:
+    """Least squares between smooth random latents and what the VAE makes of them: one small decode."""
+    source = torch.Generator("cpu").manual_seed(0)
+    coarse = torch.randn((1, vae.config.latent_channels, 6, 6), generator=source)
+    latents = functional.interpolate(coarse, size=(_SMALL, _SMALL), mode="bicubic")
+    latents = latents + 0.2 * torch.randn(latents.shape, generator=source)
+    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    half = vae.dtype in (torch.float16, torch.bfloat16) and bool(getattr(vae.config, "force_upcast", False))
+    kept = vae.dtype
+    try:
+        if half:
+            vae.to(torch.float32)
+        stored = latents.to(vae.device, vae.dtype) / vae.config.scaling_factor + shift
+        decoded = vae.decode(stored, return_dict=False)[0].float().cpu()
+    finally:
+        if half:
+            vae.to(kept)
+    shown = functional.adaptive_avg_pool2d(decoded, _SMALL).clamp(-1, 1) / 2 + 0.5
+    colours = shown[0].permute(1, 2, 0).reshape(-1, 3)
+    known = latents[0].permute(1, 2, 0).reshape(-1, latents.shape[1])
+    known = torch.cat([known, torch.ones(len(known), 1)], dim=1)
+    solved = torch.linalg.lstsq(known, colours).solution.nan_to_num()
+    return Preview(solved[:-1].contiguous(), solved[-1].contiguous())
