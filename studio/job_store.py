@@ -7,11 +7,11 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Finished jobs whose rows are kept; their pictures belong to the gallery and stay in any case.
 KEPT_JOBS: Final = 500
+#: How many of them a page is told.
+RECENT: Final = 8
 
 
 class JobState(StrEnum):
@@ -107,33 +109,33 @@ class JobStore:
     """Every change is on the disk when its method returns. Not thread-safe: `Jobs` calls it under its lock.
 
     Raises:
-        DiskFull, ReadOnly: from every method that writes, which then has changed nothing.
+        DiskFull, ReadOnly: from every method that writes, except `end`; it then has changed nothing.
     """
 
     def __init__(self, path: Path) -> None:
         """Opens or creates the file. One that is no longer a sound database is set aside, never deleted."""
+        self._late: dict[str, Ticket] = {}  # ended while nothing could be written
+        self._recent: dict[str, tuple[Ticket, ...]] = {}  # read at every step of a drawing, changed far less often
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = _open(path)
         except OSError as denied:
             raise ReadOnly(f"The job list {path} cannot be written ({denied.strerror}).") from denied
-        with self._changes() as db:
-            (done,) = db.execute("PRAGMA user_version").fetchone()
-            if done > len(MIGRATIONS):
-                raise ReadOnly(f"{path} was written by a newer Pochade; update this one, or move the file away.")
-            for number, migrate in enumerate(MIGRATIONS[done:], start=done + 1):
-                migrate(db)
-                db.execute(f"PRAGMA user_version = {number}")
-            self._prune(db)
+        try:
+            with self._changes() as db:
+                (done,) = db.execute("PRAGMA user_version").fetchone()
+                if done > len(MIGRATIONS):
+                    raise ReadOnly(f"{path} was written by a newer Pochade; update this one, or move the file away.")
+                for number, migrate in enumerate(MIGRATIONS[done:], start=done + 1):
+                    migrate(db)
+                    db.execute(f"PRAGMA user_version = {number}")
+                self._prune(db)
+        except StudioError:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def add(self, job: str, owner: str, request: ResolvedRequest) -> Ticket:
         pictures = {name: value for name, value in request if isinstance(value, Picture)}
@@ -168,24 +170,41 @@ class JobStore:
             db.execute("UPDATE job SET attempts = 0 WHERE id = ?", (job,))
 
     def requeue(self, job: str, attempts: int) -> None:
+        self._late.pop(job, None)
         with self._changes() as db:
             db.execute(
                 "UPDATE job SET state = ?, attempts = ?, reason = '', finished = '', ended = NULL WHERE id = ?",
                 (JobState.QUEUED, attempts, job),
             )
 
-    def end(self, job: str, state: JobState, reason: str = "") -> None:
-        with self._changes() as db:
-            db.execute(
-                "UPDATE job SET state = ?, reason = ?, finished = ?, "
-                "ended = (SELECT coalesce(max(ended), 0) + 1 FROM job) WHERE id = ?",
-                (state, reason, _now(), job),
-            )
+    def end(self, ticket: Ticket, state: JobState, reason: str = "") -> None:
+        """Never fails: an end that cannot be written down is remembered for `write_late`."""
+        self._late[ticket.id] = replace(ticket, state=state, reason=reason)
+        self._recent.pop(ticket.owner, None)
+        self.write_late()
+
+    def write_late(self) -> bool:
+        """Write down the ends that could not be; whether there are none left."""
+        for job, ticket in tuple(self._late.items()):
+            try:
+                with self._changes() as db:
+                    db.execute(
+                        "UPDATE job SET state = ?, reason = ?, finished = ?, "
+                        "ended = (SELECT coalesce(max(ended), 0) + 1 FROM job) WHERE id = ?",
+                        (ticket.state, ticket.reason, _now(), job),
+                    )
+            except StudioError as unwritable:
+                log.warning("The end of job %s could not be written down: %s", job, unwritable)
+                return False
+            del self._late[job]
+        return True
 
     def ticket(self, job: str) -> Ticket:
         """Raises:
         NotFound: no such job.
         """
+        if job in self._late:
+            return self._late[job]
         for ticket in self._tickets("WHERE id = ?", (job,)):
             return ticket
         raise NotFound("There is no such job.")
@@ -194,9 +213,13 @@ class JobStore:
         """Queued and running jobs, in the order they were accepted."""
         return tuple(self._tickets("WHERE state IN (?, ?) ORDER BY number", ACTIVE))
 
-    def recent(self, owner: str, limit: int) -> tuple[Ticket, ...]:
-        """The owner's jobs that have ended, newest first."""
-        return tuple(self._tickets("WHERE owner = ? AND ended IS NOT NULL ORDER BY ended DESC LIMIT ?", (owner, limit)))
+    def recent(self, owner: str) -> tuple[Ticket, ...]:
+        """The owner's last jobs that have ended, newest first."""
+        if owner not in self._recent:
+            late = [ticket for ticket in reversed(self._late.values()) if ticket.owner == owner]
+            known = self._tickets("WHERE owner = ? AND ended IS NOT NULL ORDER BY ended DESC LIMIT ?", (owner, RECENT))
+            self._recent[owner] = (*late, *(ticket for ticket in known if ticket.id not in self._late))[:RECENT]
+        return self._recent[owner]
 
     def request(self, job: str) -> ResolvedRequest:
         """The complete request, input pictures included.
@@ -205,26 +228,27 @@ class JobStore:
             NotFound: no such job.
             ValidationError: it was written by another version and means nothing to this one.
         """
-        row = self._db.execute("SELECT request, inputs FROM job WHERE id = ?", (job,)).fetchone()
-        if row is None:
+        rows = self._rows("SELECT request, inputs FROM job WHERE id = ?", (job,))
+        if not rows:
             raise NotFound("There is no such job.")
+        request, inputs = rows[0]
         pictures = {}
-        for name, sha256 in json.loads(row[1]).items():
-            stored = self._db.execute("SELECT png FROM input WHERE sha256 = ?", (sha256,)).fetchone()
-            if stored is None:
+        for name, sha256 in json.loads(inputs).items():
+            stored = self._rows("SELECT png FROM input WHERE sha256 = ?", (sha256,))
+            if not stored:
                 raise NotFound("The input picture of this job is gone; start it again.")
-            pictures[name] = Picture.from_bytes(stored[0])
-        return ResolvedRequest.model_validate_json(row[0]).model_copy(update=pictures)
+            pictures[name] = Picture.from_bytes(stored[0][0])
+        return ResolvedRequest.model_validate_json(request).model_copy(update=pictures)
 
     def places(self, job: str) -> frozenset[int]:
         """Which of the job's pictures are kept already, counted from 0."""
-        return frozenset(place for (place,) in self._db.execute("SELECT place FROM job_picture WHERE job = ?", (job,)))
+        return frozenset(place for (place,) in self._rows("SELECT place FROM job_picture WHERE job = ?", (job,)))
 
     def _tickets(self, where: str, values: Iterable[object]) -> Iterator[Ticket]:
         columns = "number, id, owner, state, request, inputs, reason, created, started, finished, attempts"
-        rows = self._db.execute(f"SELECT {columns} FROM job {where}", tuple(values)).fetchall()
+        rows = self._rows(f"SELECT {columns} FROM job {where}", values)
         for number, job, owner, state, request, inputs, reason, created, started, finished, attempts in rows:
-            pictures = self._db.execute("SELECT picture FROM job_picture WHERE job = ? ORDER BY place", (job,))
+            pictures = self._rows("SELECT picture FROM job_picture WHERE job = ? ORDER BY place", (job,))
             yield Ticket(
                 number=number,
                 id=job,
@@ -240,6 +264,12 @@ class JobStore:
                 attempts=attempts,
             )
 
+    def _rows(self, query: str, values: Iterable[object]) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(query, tuple(values)).fetchall()
+        except sqlite3.Error as unreadable:
+            raise _in_plain_words(unreadable) from unreadable
+
     @contextmanager
     def _changes(self) -> Iterator[sqlite3.Connection]:
         """One transaction, on the disk when the block is left."""
@@ -248,6 +278,7 @@ class JobStore:
             db.execute("BEGIN IMMEDIATE")
             yield db
             db.execute("COMMIT")
+            self._recent.clear()
         except BaseException as failed:
             if db.in_transaction:
                 db.execute("ROLLBACK")
@@ -308,7 +339,7 @@ def _in_plain_words(error: sqlite3.Error) -> StudioError:
         return ReadOnly("The job list cannot be written; check that the data folder is writable.")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return ReadOnly("The job list is in use by another program; try again in a moment.")
-    return StudioError(f"The job list could not be written ({error}); restart the studio.")
+    return StudioError(f"The job list could not be used ({error}); restart the studio.")
 
 
 def _read(request: str) -> ResolvedRequest | None:

@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -14,18 +14,17 @@ from typing import Final
 from pydantic import ValidationError
 
 from studio import plan
-from studio.board import Board, Stop, Turn, Waiting
+from studio.board import Board, Stop, Turn
 from studio.engine import Engine, Failed, Finished
 from studio.errors import EngineDied, NotFound, StudioError, TooManyRequests
 from studio.job_store import ACTIVE, JobState, JobStore, Ticket
+from studio.line import Line
 from studio.request import GenerationRequest, GenerationResult, ResolvedRequest
-from studio.turns import Pace, Place, Shares, Waiter, first, line
 
 log = logging.getLogger(__name__)
 
 #: An engine that dies twice over the same picture would die a third time.
 MAX_ATTEMPTS: Final = 2
-RECENT: Final = 8
 _OUR_FAULT: Final = "Something went wrong inside the studio while it drew this picture; please try it once more."
 _NOT_SAVED: Final = "The finished picture could not be saved; it is held in memory, so try to save it again."
 _NO_JOB: Final = "There is no such job."
@@ -61,27 +60,21 @@ class Jobs:
         self._resolve = resolve
         self._keep = keep
         self._max_pictures = max_pictures
-        self._turn_seconds = turn_seconds
         self._max_held = max_held
         self._retry_every = retry_every
         self._saving = threading.Lock()  # one retry at a time; taken before the other
         self._changed = threading.Condition()  # also the lock of everything below
         self._store = JobStore(path)
-        self._waiting: dict[str, Ticket] = {}
-        self._turn: Turn | None = None
+        self._line = Line(turn_seconds)
         self._held: dict[str, tuple[int, GenerationResult]] = {}
-        self._unrecorded: dict[str, Ticket] = {}  # ended while the table could not be written
-        self._recent: dict[str, tuple[Ticket, ...]] = {}
-        self._shares = Shares()
-        self._pace = Pace()
-        self._places: tuple[float, Mapping[str, Place]] | None = None
         self._next_retry = 0.0
         self._trouble = ""
         self._version = 0
         self._closing = False
         self._subscribers: dict[object, Callable[[], None]] = {}
-        for ticket in self._store.active():
-            self._recover(ticket)
+        with self._changed:
+            for ticket in self._store.active():
+                self._recover(ticket)
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 
@@ -98,13 +91,14 @@ class Jobs:
         with self._changed:
             if self._closing:
                 raise StudioError("The studio is closing; try again when it is back.")
-            self._check_room(owner, resolved.count)
-            if not self._is_active(owner):
-                self._shares.arrive(owner)
+            if (owed := self._line.owed(owner)) + resolved.count > self._max_pictures:
+                raise TooManyRequests(
+                    f"You have {owed} pictures waiting and may have {self._max_pictures}; wait for some, or cancel one."
+                )
             ticket = self._store.add(secrets.token_hex(8), owner, resolved)
-            self._waiting[ticket.id] = ticket
+            self._line.join(ticket)
             self._note_change()
-            ticket = self._placed(ticket)
+            ticket = self._line.placed(ticket)
         self._tell()
         return ticket
 
@@ -120,8 +114,9 @@ class Jobs:
                 raise NotFound(_NO_JOB)
             if ticket.state not in ACTIVE:
                 return ticket
-            if self._turn is not None and self._turn.ticket.id == job:
-                self._turn.stop = Stop.CANCELLED
+            turn = self._line.live
+            if turn is not None and turn.ticket.id == job:
+                turn.stop = Stop.CANCELLED
             self._end(ticket, JobState.CANCELLED)
             ticket = self._find(job)
         self._tell()
@@ -146,17 +141,12 @@ class Jobs:
 
     def board(self, owner: str) -> Board:
         with self._changed:
-            turn = self._turn
-            mine = turn is not None and turn.ticket.owner == owner and turn.stop is None
+            turn = self._line.live
             return Board(
                 version=self._version,
-                running=turn.snapshot(self._pace) if turn is not None and mine else None,
-                waiting=tuple(
-                    Waiting(self._placed(ticket), self._seconds_until(ticket.id))
-                    for ticket in sorted(self._waiting.values(), key=lambda ticket: ticket.number)
-                    if ticket.owner == owner
-                ),
-                recent=self._recent_of(owner),
+                running=turn.snapshot(self._line.pace) if turn is not None and turn.ticket.owner == owner else None,
+                waiting=self._line.of(owner),
+                recent=tuple(replace(ticket, unsaved=ticket.id in self._held) for ticket in self._store.recent(owner)),
                 trouble=self._trouble,
             )
 
@@ -192,7 +182,6 @@ class Jobs:
                 self._store.kept(job, index, picture)
                 del self._held[job]
                 if len(self._store.places(job)) < ticket.count:
-                    self._unrecorded.pop(job, None)
                     self._requeue(ticket, attempts=0)
                 else:
                     self._end(ticket, JobState.DONE)
@@ -210,9 +199,10 @@ class Jobs:
             if self._closing:
                 return
             self._closing = True
-            if self._turn is not None and self._turn.stop is None:
-                self._turn.stop = Stop.CLOSING
-                self._requeue(self._turn.ticket, self._turn.ticket.attempts)
+            turn = self._line.live
+            if turn is not None:
+                turn.stop = Stop.CLOSING
+                self._requeue(turn.ticket, turn.ticket.attempts)
             self._note_change()
         self._tell()
         self._thread.join(timeout=30)
@@ -233,7 +223,7 @@ class Jobs:
                 log.exception("Job %s failed for a reason nobody foresaw.", turn.ticket.id)
                 self._finish(turn, JobState.FAILED, _OUR_FAULT)
             with self._changed:
-                self._turn = None
+                self._line.end_turn()
                 self._note_change()
             self._tell()
 
@@ -244,14 +234,14 @@ class Jobs:
             with self._changed:
                 if self._closing:
                     return None
-                self._record_late()
+                all_written = self._store.write_late()
                 turn, trouble = self._begin_turn()
                 news = turn is not None or trouble != self._trouble
                 self._trouble = trouble
                 if news:
                     self._note_change()
                 else:
-                    stands = bool(trouble or self._held or self._unrecorded)
+                    stands = bool(trouble or self._held or not all_written)
                     self._changed.wait(self._retry_every if stands else None)
             if news:
                 self._tell()
@@ -260,19 +250,16 @@ class Jobs:
 
     def _begin_turn(self) -> tuple[Turn | None, str]:
         """The next turn, or why there is none although jobs are waiting."""
-        chosen = first(((t.id, t.owner, t.number) for t in self._waiting.values()), self._shares)
-        if chosen is None:
+        ticket = self._line.next()
+        if ticket is None:
             return None, ""
         if sum(len(result.rgb) for _, result in self._held.values()) >= self._max_held:
             return None, "Finished pictures cannot be saved; the queue waits until there is room on the disk."
         try:
-            self._store.start(chosen)
+            self._store.start(ticket.id)
         except StudioError as unwritable:
             return None, str(unwritable)
-        ticket = replace(self._waiting.pop(chosen), state=JobState.RUNNING)
-        self._shares.turn(ticket.owner)
-        self._turn = Turn(ticket, time.monotonic())
-        return self._turn, ""
+        return self._line.begin(replace(ticket, state=JobState.RUNNING)), ""
 
     def _serve(self, turn: Turn) -> None:
         job = turn.ticket.id
@@ -321,10 +308,11 @@ class Jobs:
         finally:
             events.close()
             with self._changed:
-                self._shares.charge(turn.ticket.owner, time.monotonic() - began)
+                self._line.charge(turn.ticket.owner, time.monotonic() - began)
         if isinstance(outcome, Finished):
-            seconds = turn.measured(time.monotonic())
-            self._pace.learn(request, outcome.result.seconds if seconds is None else seconds)
+            with self._changed:
+                seconds = turn.measured(time.monotonic())
+                self._line.pace.learn(request, outcome.result.seconds if seconds is None else seconds)
         return outcome or Failed("The engine stopped before the picture was finished.", crashed=True)
 
     def _save(self, turn: Turn, index: int, result: GenerationResult) -> bool:
@@ -344,7 +332,6 @@ class Jobs:
             self._finish(turn, JobState.FAILED, reason)
             return False
         with self._changed:
-            self._recent.pop(ticket.owner, None)  # a job cancelled meanwhile has one more picture
             turn.ticket = replace(ticket, pictures=(*ticket.pictures, picture), attempts=0)
             self._note_change()
             stopped = turn.stop is not None
@@ -364,10 +351,7 @@ class Jobs:
     def _give_way(self, turn: Turn) -> bool:
         """After its turn, a job with pictures left goes back to the line if another owner has had less."""
         with self._changed:
-            if len(turn.ticket.pictures) >= turn.ticket.count or time.monotonic() - turn.began < self._turn_seconds:
-                return False
-            owner = turn.ticket.owner
-            if not any(self._shares.of(other.owner) < self._shares.of(owner) for other in self._waiting.values()):
+            if len(turn.ticket.pictures) >= turn.ticket.count or not self._line.is_over(turn):
                 return False
             self._requeue(turn.ticket, attempts=0)
             return True
@@ -400,7 +384,7 @@ class Jobs:
         if ticket.request is None:
             self._end(ticket, JobState.FAILED, "This job was written by another version of the studio; start it again.")
         elif ticket.state is JobState.QUEUED:
-            self._waiting[ticket.id] = ticket
+            self._line.put_back(ticket)
         elif ticket.attempts + 1 < MAX_ATTEMPTS:
             self._requeue(ticket, ticket.attempts + 1)
         else:
@@ -411,89 +395,22 @@ class Jobs:
             self._store.requeue(ticket.id, attempts)
         except StudioError:
             log.exception("Job %s waits again, which could not be written down.", ticket.id)
-        self._waiting[ticket.id] = replace(ticket, state=JobState.QUEUED, reason="", attempts=attempts, unsaved=False)
-        self._recent.pop(ticket.owner, None)
+        self._line.end_turn(ticket.id)
+        self._line.put_back(replace(ticket, state=JobState.QUEUED, reason="", attempts=attempts, unsaved=False))
         self._note_change()
 
     def _end(self, ticket: Ticket, state: JobState, reason: str = "") -> None:
-        self._waiting.pop(ticket.id, None)
-        self._unrecorded[ticket.id] = replace(ticket, state=state, reason=reason)
-        self._record_late()
-        self._recent.pop(ticket.owner, None)
+        self._line.end_turn(ticket.id)
+        self._line.leave(ticket.id)
+        self._store.end(ticket, state, reason)
         self._note_change()
 
-    def _record_late(self) -> None:
-        """Write down what has ended; what cannot be written now is kept for later."""
-        for job, ticket in tuple(self._unrecorded.items()):
-            try:
-                self._store.end(job, ticket.state, ticket.reason)
-            except StudioError as unwritable:
-                log.warning("The end of job %s could not be written down: %s", job, unwritable)
-                return
-            del self._unrecorded[job]
-            self._recent.pop(ticket.owner, None)
-
-    def _check_room(self, owner: str, count: int) -> None:
-        tickets = [ticket for ticket in self._waiting.values() if ticket.owner == owner]
-        if self._turn is not None and self._turn.ticket.owner == owner:
-            tickets.append(self._turn.ticket)
-        owed = sum(ticket.count - len(ticket.pictures) for ticket in tickets)
-        if owed + count > self._max_pictures:
-            raise TooManyRequests(
-                f"You have {owed} pictures waiting and may have {self._max_pictures}; wait for some, or cancel a few."
-            )
-
-    def _is_active(self, owner: str) -> bool:
-        if self._turn is not None and self._turn.ticket.owner == owner:
-            return True
-        return any(ticket.owner == owner for ticket in self._waiting.values())
-
     def _find(self, job: str) -> Ticket:
-        ticket = self._unrecorded.get(job) or self._store.ticket(job)
-        return self._placed(replace(ticket, unsaved=job in self._held))
-
-    def _recent_of(self, owner: str) -> tuple[Ticket, ...]:
-        if owner not in self._recent:
-            late = [ticket for ticket in reversed(self._unrecorded.values()) if ticket.owner == owner]
-            known = [ticket for ticket in self._store.recent(owner, RECENT) if ticket.id not in self._unrecorded]
-            self._recent[owner] = tuple(
-                replace(ticket, unsaved=ticket.id in self._held) for ticket in (*late, *known)[:RECENT]
-            )
-        return self._recent[owner]
-
-    def _line(self) -> tuple[float, Mapping[str, Place]]:
-        """The line as it was foreseen when it last changed, and when that was."""
-        if self._places is None:
-            waiters = [
-                Waiter(
-                    ticket.id,
-                    ticket.owner,
-                    ticket.number,
-                    max(1, ticket.count - len(ticket.pictures)),
-                    self._pace.picture(ticket.request, from_picture="init" in ticket.inputs)
-                    if ticket.request
-                    else None,
-                )
-                for ticket in self._waiting.values()
-            ]
-            turn = self._turn if self._turn is not None and self._turn.stop is None else None
-            running, elapsed = (turn.waiter(self._pace), turn.elapsed(self._pace)) if turn else (None, 0.0)
-            self._places = time.monotonic(), line(waiters, self._shares, self._turn_seconds, running, elapsed)
-        return self._places
-
-    def _placed(self, ticket: Ticket) -> Ticket:
-        if ticket.id not in self._waiting:
-            return ticket
-        return replace(ticket, position=self._line()[1][ticket.id].before)
-
-    def _seconds_until(self, job: str) -> float | None:
-        when, places = self._line()
-        seconds = places[job].seconds
-        return None if seconds is None else max(0.0, seconds - (time.monotonic() - when))
+        return self._line.placed(replace(self._store.ticket(job), unsaved=job in self._held))
 
     def _note_change(self) -> None:
         self._version += 1
-        self._places = None
+        self._line.changed()
         self._changed.notify_all()
 
     # ── outside the lock ──

@@ -39,7 +39,8 @@ class Place:
 class Shares:
     """Seconds of drawing each owner has had. The next turn is the one's who has had least; ties go by `number`.
 
-    Who comes back after a pause starts level with the others: neither with credit nor with old debts forgiven.
+    Who comes after a pause starts level with those who are here, without credit for the pause; once the line has been
+    empty everyone starts level (start-time fair queueing, Goyal, Vin and Cheng 1996).
     """
 
     served: dict[str, float] = field(default_factory=dict)
@@ -48,6 +49,11 @@ class Shares:
     def arrive(self, owner: str) -> None:
         """To be called when an owner without waiting jobs gets one."""
         self.served[owner] = max(self.served.get(owner, 0.0), self._level)
+
+    def rest(self) -> None:
+        """To be called when the line is empty."""
+        self.served.clear()
+        self._level = 0.0
 
     def turn(self, owner: str) -> None:
         self._level = max(self._level, self.served.get(owner, 0.0))
@@ -65,7 +71,7 @@ def first(heads: Iterable[tuple[str, str, int]], shares: Shares) -> str | None:
     return chosen[0] if chosen else None
 
 
-def line(
+def foresee(
     waiting: Iterable[Waiter], shares: Shares, turn: float, running: Waiter | None = None, elapsed: float = 0.0
 ) -> Mapping[str, Place]:
     """Play the queue forward: where each waiting job stands and when it will start.

@@ -67,7 +67,11 @@ def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
     @routes.get("/pictures/{picture}")
     def details(picture: str, request: Request) -> dict[str, object]:
         record = own(picture, request)
-        return {**brief(record), "infotext": record.infotext, "request": described(record.request, record.inputs)}
+        return {
+            **brief(record),
+            "infotext": record.infotext,
+            "request": described(record.request, {"init": record.init} if record.init else {}),
+        }
 
     @routes.get("/pictures/{picture}/file")
     def file(picture: str, request: Request, download: bool = False) -> FileResponse:

@@ -1,0 +1,506 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from studio.engine import Engine
+from studio.errors import DiskFull, NotFound, TooManyRequests
+from studio.job_store import JobState, Ticket
+from studio.jobs import Jobs
+from studio.request import GenerationRequest, GenerationResult, Picture, ResolvedRequest
+from tests.fakes import FakeEngine, gradient
+
+ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+def resolve(request: GenerationRequest) -> ResolvedRequest:
+    """As `plan.resolve` would, with a small picture and few steps."""
+    settled: dict[str, object] = {
+        "model": "mini",
+        "sampler": "Euler",
+        "scheduler": "Automatic",
+        "steps": request.steps or 4,
+        "guidance": 7.0,
+        "width": request.width or 64,
+        "height": request.height or 64,
+        "seed": request.seed or 0,
+        "full_prompt": request.prompt,
+        "full_negative": "",
+    }
+    return ResolvedRequest.model_validate({**dict(request), **settled})
+
+
+@dataclass
+class Shelf:
+    """Where the pictures go: idempotent by job and place, as the gallery is; `fault` is raised instead when set."""
+
+    results: dict[tuple[str, int], GenerationResult] = field(default_factory=dict)
+    order: list[tuple[str, str]] = field(default_factory=list)
+    fault: Exception | None = None
+
+    def keep(self, result: GenerationResult, job: str, index: int, owner: str) -> str:
+        if self.fault is not None:
+            raise self.fault
+        if (job, index) not in self.results:
+            self.order.append((owner, result.request.prompt))
+        self.results[job, index] = result
+        return f"{job}-{index}"
+
+    def of(self, ticket: Ticket) -> list[GenerationResult]:
+        return [self.results[ticket.id, index] for index in range(ticket.count) if (ticket.id, index) in self.results]
+
+
+@dataclass
+class House:
+    folder: Path
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    shelf: Shelf = field(default_factory=Shelf)
+
+    @contextmanager
+    def open(
+        self,
+        *,
+        max_pictures: int = 200,
+        turn_seconds: float = 10.0,
+        max_held: int = 2**29,
+        retry_every: float = 60.0,
+    ) -> Iterator[Jobs]:
+        jobs = Jobs(
+            self.folder / "jobs.sqlite3",
+            self.engine,
+            resolve,
+            self.shelf.keep,
+            max_pictures=max_pictures,
+            turn_seconds=turn_seconds,
+            max_held=max_held,
+            retry_every=retry_every,
+        )
+        try:
+            yield jobs
+        finally:
+            jobs.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def ended(jobs: Jobs, ticket: Ticket, seconds: float = 10.0) -> Ticket:
+    until(lambda: jobs.ticket(ticket.id).state in ENDED, seconds)
+    return jobs.ticket(ticket.id)
+
+
+def ask(prompt: str = "a heron", **parts: object) -> GenerationRequest:
+    return GenerationRequest.model_validate({"prompt": prompt, **parts})
+
+
+def running(jobs: Jobs, owner: str = "ann") -> bool:
+    return jobs.board(owner).running is not None
+
+
+def test_a_job_is_drawn_one_picture_at_a_time_with_seeds_that_count_up(house: House) -> None:
+    with house.open() as jobs:
+        ticket = ended(jobs, jobs.submit(ask(count=3, seed=2**64 - 2), "ann"))
+    assert ticket.state is JobState.DONE
+    assert ticket.pictures == tuple(f"{ticket.id}-{index}" for index in range(3))
+    assert [result.request.seed for result in house.shelf.of(ticket)] == [2**64 - 2, 2**64 - 1, 0]
+    assert [result.rgb for result in house.shelf.of(ticket)] == [
+        gradient(seed, 64, 64) for seed in (2**64 - 2, 2**64 - 1, 0)
+    ]
+
+
+def test_an_accepted_job_is_in_the_file_when_submit_returns(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open() as jobs:
+        first, second = jobs.submit(ask("one"), "ann"), jobs.submit(ask("two"), "ann")
+        with sqlite3.connect(house.folder / "jobs.sqlite3") as other:
+            assert [job for (job,) in other.execute("SELECT id FROM job ORDER BY number")] == [first.id, second.id]
+            assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        other.close()
+
+
+def test_owners_take_turns_however_many_jobs_one_of_them_has(house: House) -> None:
+    house.engine.step_seconds = 0.002
+    house.engine.gate.clear()
+    with house.open() as jobs:
+        many = [jobs.submit(ask(f"ann {number}"), "ann") for number in range(6)]
+        few = [jobs.submit(ask(f"bob {number}"), "bob") for number in range(2)]
+        house.engine.gate.set()
+        for ticket in many + few:
+            ended(jobs, ticket)
+    drawn = [prompt for _, prompt in house.shelf.order]
+    assert [prompt for prompt in drawn if prompt.startswith("ann")] == [f"ann {number}" for number in range(6)]
+    assert max(drawn.index("bob 0"), drawn.index("bob 1")) <= 4, drawn
+
+
+def test_a_job_of_many_pictures_gives_way_after_its_turn_and_is_finished_later(house: House) -> None:
+    house.engine.step_seconds = 0.01
+    with house.open(turn_seconds=0.05) as jobs:
+        long = jobs.submit(ask("long", count=12), "ann")
+        until(lambda: running(jobs))
+        short = ended(jobs, jobs.submit(ask("short"), "bob"))
+        assert short.state is JobState.DONE
+        assert 0 < len(jobs.ticket(long.id).pictures) < 12
+        long = ended(jobs, long)
+    assert long.state is JobState.DONE
+    assert len(long.pictures) == 12
+    assert long.attempts == 0
+    assert house.engine.asked == 13, "no picture was drawn twice"
+
+
+def test_who_comes_late_starts_level_with_who_was_served_before(house: House) -> None:
+    house.engine.step_seconds = 0.01
+    with house.open() as jobs:
+        for _ in range(3):
+            ended(jobs, jobs.submit(ask("earlier"), "ann"))
+        house.engine.gate.clear()
+        tickets = [jobs.submit(ask(f"{owner} {n}"), owner) for owner in ("bob", "ann") for n in range(3)]
+        house.engine.gate.set()
+        for ticket in tickets:
+            ended(jobs, ticket)
+    late = [owner for owner, _ in house.shelf.order[3:]]
+    assert "ann" in late[:3], late
+
+
+def test_cancelling_a_running_job_stops_the_engine_and_keeps_the_finished_pictures(house: House) -> None:
+    def wait_on_second(request: ResolvedRequest, n: int) -> str:
+        return "hang" if n == 2 else "draw"
+
+    house.engine.script = wait_on_second
+    with house.open() as jobs:
+        ticket = jobs.submit(ask(count=4), "ann")
+        until(lambda: house.engine.asked == 2)
+        began = time.monotonic()
+        assert jobs.cancel(ticket.id, "ann").state is JobState.CANCELLED
+        assert time.monotonic() - began < 0.2
+        until(lambda: len(house.engine.cancelled) == 1)
+        assert jobs.cancel(ticket.id, "ann").state is JobState.CANCELLED, "twice is as good as once"
+        after = ended(jobs, jobs.submit(ask("next", seed=5), "ann"))
+        assert jobs.ticket(ticket.id).pictures == (f"{ticket.id}-0",)
+    assert house.shelf.of(after)[0].rgb == gradient(5, 64, 64)
+
+
+def test_a_waiting_job_that_is_cancelled_is_never_drawn(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open() as jobs:
+        first, second = jobs.submit(ask("one"), "ann"), jobs.submit(ask("two"), "ann")
+        until(lambda: running(jobs))
+        jobs.cancel(second.id, "ann")
+        house.engine.gate.set()
+        ended(jobs, first)
+        assert jobs.ticket(second.id).state is JobState.CANCELLED
+    assert [prompt for _, prompt in house.shelf.order] == ["one"]
+
+
+def test_cancelling_what_is_done_changes_nothing(house: House) -> None:
+    with house.open() as jobs:
+        ticket = ended(jobs, jobs.submit(ask(), "ann"))
+        assert jobs.cancel(ticket.id, "ann") == ticket
+
+
+def test_the_job_of_another_owner_cannot_be_cancelled(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open() as jobs:
+        ticket = jobs.submit(ask(), "ann")
+        with pytest.raises(NotFound) as theirs:
+            jobs.cancel(ticket.id, "bob")
+        with pytest.raises(NotFound) as missing:
+            jobs.cancel("nothing", "bob")
+        assert str(theirs.value) == str(missing.value)
+        assert jobs.ticket(ticket.id).state is not JobState.CANCELLED
+
+
+def test_a_picture_that_cannot_be_drawn_fails_its_job_and_the_next_one_is_drawn(house: House) -> None:
+    house.engine.script = lambda request, n: "fail" if request.prompt == "bad" else "draw"
+    with house.open() as jobs:
+        bad, good = jobs.submit(ask("bad"), "ann"), jobs.submit(ask("good"), "ann")
+        assert ended(jobs, bad).reason == "The engine was told to fail."
+        assert ended(jobs, good).state is JobState.DONE
+    assert house.engine.asked == 2, "the artist's mistake is not tried again"
+
+
+@pytest.mark.parametrize("way", ["crash", "silence"])
+def test_after_one_crash_of_the_engine_the_job_is_drawn_all_the_same(house: House, way: str) -> None:
+    house.engine.script = lambda request, n: way if n == 2 else "draw"
+    with house.open() as jobs:
+        ticket = ended(jobs, jobs.submit(ask(count=3), "ann"))
+    assert ticket.state is JobState.DONE
+    assert [result.request.seed for result in house.shelf.of(ticket)] == [0, 1, 2]
+    assert house.engine.asked == 4, "only the picture that crashed was drawn again"
+
+
+def test_a_picture_that_crashes_the_engine_twice_fails_its_job_alone(house: House) -> None:
+    house.engine.script = lambda request, n: "crash" if request.prompt == "poison" else "draw"
+    with house.open() as jobs:
+        poison, good = jobs.submit(ask("poison"), "ann"), jobs.submit(ask("good"), "ann")
+        assert ended(jobs, poison).state is JobState.FAILED
+        assert ended(jobs, poison).reason
+        assert ended(jobs, good).state is JobState.DONE
+    assert house.engine.asked == 3
+
+
+def test_a_bug_in_the_engine_fails_the_job_with_a_sentence_and_the_queue_goes_on(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.engine.script = lambda request, n: "raise" if n == 1 else "draw"
+    with house.open() as jobs:
+        bad, good = jobs.submit(ask(), "ann"), jobs.submit(ask(), "ann")
+        assert ended(jobs, bad).reason.endswith(".")
+        assert "ZeroDivision" not in ended(jobs, bad).reason
+        assert ended(jobs, good).state is JobState.DONE
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_full_disk_holds_the_finished_picture_until_it_can_be_saved(house: House) -> None:
+    house.shelf.fault = DiskFull("The disk is full; make room and save again.")
+    with house.open() as jobs:
+        ticket = ended(jobs, jobs.submit(ask(seed=7), "ann"))
+        assert (ticket.state, ticket.reason) == (JobState.FAILED, "The disk is full; make room and save again.")
+        assert ticket.unsaved
+        assert jobs.board("ann").recent[0].unsaved
+        with pytest.raises(DiskFull):
+            jobs.retry_save(ticket.id)
+        house.shelf.fault = None
+        saved = jobs.retry_save(ticket.id)
+        assert (saved.state, saved.reason, saved.unsaved) == (JobState.DONE, "", False)
+        assert jobs.retry_save(ticket.id) == saved, "pressed twice"
+        assert jobs.board("ann").recent[0] == saved
+    assert house.shelf.of(ticket)[0].rgb == gradient(7, 64, 64)
+    assert house.engine.asked == 1, "it was not drawn again"
+
+
+def test_a_job_goes_on_with_its_other_pictures_once_the_held_one_is_saved(house: House) -> None:
+    house.shelf.fault = DiskFull("The disk is full.")
+    with house.open() as jobs:
+        ticket = ended(jobs, jobs.submit(ask(count=3), "ann"))
+        house.shelf.fault = None
+        assert jobs.retry_save(ticket.id).state in (JobState.QUEUED, JobState.RUNNING)
+        until(lambda: jobs.ticket(ticket.id).state is JobState.DONE)
+        assert len(jobs.ticket(ticket.id).pictures) == 3
+    assert house.engine.asked == 3
+
+
+def test_the_studio_saves_a_held_picture_by_itself_when_there_is_room_again(house: House) -> None:
+    house.shelf.fault = DiskFull("The disk is full.")
+    with house.open(retry_every=0.05) as jobs:
+        ticket = ended(jobs, jobs.submit(ask(), "ann"))
+        house.shelf.fault = None
+        until(lambda: jobs.ticket(ticket.id).state is JobState.DONE)
+
+
+def test_the_queue_stands_rather_than_lose_finished_pictures(house: House) -> None:
+    house.shelf.fault = DiskFull("The disk is full.")
+    with house.open(max_held=2 * 64 * 64 * 3, retry_every=0.05) as jobs:
+        tickets = [jobs.submit(ask(seed=seed), "ann") for seed in range(5)]
+        until(lambda: jobs.board("ann").trouble != "")
+        assert house.engine.asked == 2
+        assert len(jobs.board("ann").waiting) == 3
+        house.shelf.fault = None
+        for ticket in tickets:
+            until(lambda ticket=ticket: jobs.ticket(ticket.id).state is JobState.DONE)  # type: ignore[misc]
+        assert jobs.board("ann").trouble == ""
+    assert house.engine.asked == 5
+
+
+def test_a_bug_while_saving_loses_neither_the_picture_nor_the_queue(house: House) -> None:
+    house.shelf.fault = ZeroDivisionError("a bug in the gallery")
+    with house.open() as jobs:
+        ticket = ended(jobs, jobs.submit(ask(), "ann"))
+        assert ticket.unsaved
+        assert "ZeroDivision" not in ticket.reason
+        house.shelf.fault = None
+        assert jobs.retry_save(ticket.id).state is JobState.DONE
+
+
+def test_nothing_unsaved_means_nothing_to_save(house: House) -> None:
+    house.engine.script = lambda request, n: "fail"
+    with house.open() as jobs:
+        ticket = ended(jobs, jobs.submit(ask(), "ann"))
+        with pytest.raises(NotFound, match="no unsaved picture"):
+            jobs.retry_save(ticket.id)
+
+
+def test_one_owner_cannot_fill_the_queue(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open(max_pictures=10) as jobs:
+        jobs.submit(ask(count=6), "ann")
+        with pytest.raises(TooManyRequests, match="6 pictures waiting"):
+            jobs.submit(ask(count=5), "ann")
+        jobs.submit(ask(count=4), "ann")
+        assert jobs.submit(ask(count=10), "bob").state is JobState.QUEUED
+
+
+def test_closing_puts_the_running_job_back_and_the_next_start_finishes_it(house: House) -> None:
+    house.engine.script = lambda request, n: "hang" if n == 3 else "draw"
+    with house.open() as jobs:
+        ticket = jobs.submit(ask(count=4), "ann")
+        until(lambda: house.engine.asked == 3)
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    with house.open() as jobs:
+        ticket = ended(jobs, ticket)
+    assert (ticket.state, ticket.attempts, len(ticket.pictures)) == (JobState.DONE, 0, 4)
+    assert house.engine.asked == 5, "the two finished pictures were not drawn again"
+
+
+def interrupted(house: House, ticket: Ticket) -> None:
+    """Leave the table as a killed process would: the job is written down as running."""
+    with sqlite3.connect(house.folder / "jobs.sqlite3") as db:
+        db.execute("UPDATE job SET state = 'running' WHERE id = ?", (ticket.id,))
+    db.close()
+
+
+def test_a_job_interrupted_by_a_crash_of_the_studio_is_drawn_once_more_and_then_given_up(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open() as jobs:
+        ticket = jobs.submit(ask(), "ann")
+    interrupted(house, ticket)
+    with house.open() as jobs:
+        assert jobs.ticket(ticket.id).state in (JobState.QUEUED, JobState.RUNNING)
+        assert jobs.ticket(ticket.id).attempts == 1
+    interrupted(house, ticket)
+    house.engine.gate.set()
+    with house.open() as jobs:
+        ticket = jobs.ticket(ticket.id)
+        assert ticket.state is JobState.FAILED
+        assert ticket.reason == "The studio stopped twice while it drew this picture."
+        assert ended(jobs, jobs.submit(ask(), "ann")).state is JobState.DONE
+
+
+def test_jobs_of_another_version_fail_with_a_reason_and_harm_nobody(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open() as jobs:
+        old, new = jobs.submit(ask("old"), "ann"), jobs.submit(ask("new"), "ann")
+    with sqlite3.connect(house.folder / "jobs.sqlite3") as db:
+        db.execute("""UPDATE job SET request = '{"prompt": "old", "magic": 1}' WHERE id = ?""", (old.id,))
+    db.close()
+    house.engine.gate.set()
+    with house.open() as jobs:
+        assert ended(jobs, new).state is JobState.DONE
+        assert jobs.ticket(old.id).state is JobState.FAILED
+        assert "another version" in jobs.ticket(old.id).reason
+        assert {ticket.id for ticket in jobs.board("ann").recent} == {old.id, new.id}
+
+
+def test_a_damaged_job_list_is_set_aside_and_the_studio_starts(house: House) -> None:
+    path = house.folder / "jobs.sqlite3"
+    path.write_bytes(b"no database at all" * 1000)
+    with house.open() as jobs:
+        assert ended(jobs, jobs.submit(ask(), "ann")).state is JobState.DONE
+    assert (house.folder / "jobs.sqlite3.damaged-1").read_bytes().startswith(b"no database")
+
+
+def test_input_pictures_survive_a_restart_and_are_stored_once(house: House) -> None:
+    picture = Picture.from_bytes(b"\x89PNG stands for a picture" * 1000)
+    house.engine.gate.clear()
+    with house.open() as jobs:
+        tickets = [jobs.submit(ask(init=picture.root), "ann") for _ in range(3)]
+        assert tickets[0].inputs == {"init": picture.sha256}
+        assert tickets[0].request is not None
+        assert tickets[0].request.init is None, "boards do not carry pictures around"
+    with sqlite3.connect(house.folder / "jobs.sqlite3") as db:
+        assert db.execute("SELECT count(*) FROM input").fetchone() == (1,)
+    db.close()
+    house.engine.gate.set()
+    with house.open() as jobs:
+        assert jobs.request(tickets[0].id).init == picture
+        for ticket in tickets:
+            ended(jobs, ticket)
+    assert {request.init for request in house.engine.drawn} == {picture}
+
+
+def test_the_board_tells_progress_previews_line_and_what_came_out(house: House) -> None:
+    house.engine.step_seconds = 0.01
+    house.engine.steps = 10
+    with house.open() as jobs:
+        done = ended(jobs, jobs.submit(ask("measured"), "ann"))
+        house.engine.step_seconds = 0.03
+        first = jobs.submit(ask("first", count=2), "ann")
+        theirs = jobs.submit(ask("theirs"), "bob")
+        mine = jobs.submit(ask("mine"), "ann")
+        until(lambda: (now := jobs.board("ann").running) is not None and now.preview is not None and now.step >= 4)
+        board = jobs.board("ann")
+        assert board.running is not None
+        assert board.running.ticket.id == first.id
+        assert (board.running.index, board.running.count, board.running.steps) == (0, 2, 10)
+        assert board.running.preview is not None
+        assert board.running.preview.startswith(b"\xff\xd8")
+        assert board.running.preview_number >= 2
+        assert board.running.seconds_left is not None
+        assert 0.05 < board.running.seconds_left < 1
+        assert [(waiting.ticket.id, waiting.ticket.position) for waiting in board.waiting] == [(mine.id, 2)]
+        assert board.waiting[0].seconds is not None
+        assert [ticket.id for ticket in board.recent] == [done.id]
+        other = jobs.board("bob")
+        assert other.running is None
+        assert [(waiting.ticket.id, waiting.ticket.position) for waiting in other.waiting] == [(theirs.id, 1)]
+        assert other.recent == ()
+        ended(jobs, mine)
+        assert [ticket.id for ticket in jobs.board("ann").recent] == [mine.id, first.id, done.id]
+
+
+def test_a_restart_still_shows_what_came_out(house: House) -> None:
+    with house.open() as jobs:
+        tickets = [ended(jobs, jobs.submit(ask(f"{number}"), "ann")) for number in range(10)]
+    with house.open() as jobs:
+        assert jobs.board("ann").recent == tuple(reversed(tickets[2:]))
+
+
+def test_listeners_hear_of_changes_until_they_unsubscribe_and_their_faults_stay_theirs(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[int] = []
+
+    def broken() -> None:
+        raise ZeroDivisionError("a bug in a listener")
+
+    with house.open() as jobs:
+        unsubscribe = jobs.subscribe(lambda: heard.append(jobs.board("ann").version))
+        jobs.subscribe(broken)
+        ended(jobs, jobs.submit(ask(), "ann"))
+        until(lambda: bool(heard) and heard[-1] == jobs.board("ann").version)
+        assert len(set(heard)) > 4
+        unsubscribe()
+        unsubscribe()
+        count = len(heard)
+        assert ended(jobs, jobs.submit(ask(), "ann")).state is JobState.DONE
+        assert len(heard) == count
+    assert "A listener of the queue failed" in caplog.text
+
+
+def test_many_artists_at_once_get_exactly_the_pictures_they_asked_for(house: House) -> None:
+    tickets: list[tuple[int, Ticket]] = []
+
+    def artist(number: int, jobs: Jobs) -> None:
+        for n in range(4):
+            tickets.append((number * 10 + n, jobs.submit(ask(seed=number * 10 + n), f"artist {number}")))
+
+    with house.open() as jobs:
+        threads = [threading.Thread(target=artist, args=(number, jobs)) for number in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for seed, ticket in tickets:
+            assert house.shelf.of(ended(jobs, ticket))[0].rgb == gradient(seed, 64, 64)
+    assert len(tickets) == 48
+
+
+def test_the_fake_engine_is_an_engine() -> None:
+    engine: Engine = FakeEngine()
+    assert engine.status.detail == ""
