@@ -72,7 +72,14 @@ class Stage:
 
 def cloud(stage: Stage, x: float, y: float, r: float, color: Rgb) -> None:
     shade = mix(color, stage.sky_at(y), 0.35)
-    for dx, dy, size, c in ((-1.3, 0.3, 0.7, shade), (1.4, 0.3, 0.75, shade), (0.1, 0.35, 1.3, shade), (-0.8, 0, 0.8, color), (0.1, -0.35, 1.05, color), (0.95, 0, 0.75, color)):
+    for dx, dy, size, c in (
+        (-1.3, 0.3, 0.7, shade),
+        (1.4, 0.3, 0.75, shade),
+        (0.1, 0.35, 1.3, shade),
+        (-0.8, 0, 0.8, color),
+        (0.1, -0.35, 1.05, color),
+        (0.95, 0, 0.75, color),
+    ):
         stage.paint(oval(x + dx * r, y + dy * r, size * r, size * r * 0.72), c, "detail")
 
 
@@ -114,7 +121,9 @@ def hang_sky(stage: Stage, with_moon: bool) -> None:
             tall = u(46, 78)
             for share, alpha in ((1.0, 0.16), (0.62, 0.2), (0.28, 0.3)):
                 top = np.stack([xs, ys - tall * share], 1)
-                stage.paint(np.concatenate([top, np.stack([xs, ys], 1)[::-1]]).astype(np.float32), color, "detail", alpha)
+                stage.paint(
+                    np.concatenate([top, np.stack([xs, ys], 1)[::-1]]).astype(np.float32), color, "detail", alpha
+                )
     elif stage.time == "storm":
         for _ in range(int(5 * w / 256)):
             cloud(stage, u(0, w), u(4, 56), u(22, 32), mix((44, 47, 60), (70, 74, 88), u()))
@@ -140,7 +149,7 @@ def fall_weather(stage: Stage) -> None:
     elif stage.time == "fog":
         for y in np.linspace(stage.horizon - 26, h - 20, 4):
             x, rx = u(0, w), u(0.5, 0.9) * w
-            stage.cover(poly(x, float(y) + u(-10, 10), rx, u(16, 26)), (224, 227, 227), "soft", 0.6)
+            stage.cover(poly(x, float(y) + u(-10, 10), rx, u(16, 26)), (224, 227, 227), "soft", 0.45)
 
 
 def grass(stage: Stage, x: float, y: float, size: float, color: Rgb) -> None:
@@ -150,7 +159,24 @@ def grass(stage: Stage, x: float, y: float, size: float, color: Rgb) -> None:
 
 
 def bush(stage: Stage, x: float, y: float, r: float, color: Rgb, role: str = "back") -> None:
-    stage.paint(blob(x - r, y, x - r * 0.8, y - r * 0.6, x - r * 0.2, y - r * 0.9, x + r * 0.5, y - r * 0.8, x + r, y - r * 0.3, x + r, y), color, role)
+    stage.paint(
+        blob(
+            x - r,
+            y,
+            x - r * 0.8,
+            y - r * 0.6,
+            x - r * 0.2,
+            y - r * 0.9,
+            x + r * 0.5,
+            y - r * 0.8,
+            x + r,
+            y - r * 0.3,
+            x + r,
+            y,
+        ),
+        color,
+        role,
+    )
 
 
 def post(stage: Stage, x: float, y0: float, y1: float, half: float, color: Rgb) -> None:

@@ -79,7 +79,11 @@ def _noun_phrase(thing: Thing, size: str | None, rng: np.random.Generator) -> st
     words = " ".join(part for part in (*adjectives, noun, after) if part)
     if thing.count == 1:
         return _with_article(rng, words)
-    counts = ("two", "two", "two", "2", "a pair of") if thing.count == 2 else ("three", "three", "three", "3", "a group of three")
+    counts = (
+        ("two", "two", "two", "2", "a pair of")
+        if thing.count == 2
+        else ("three", "three", "three", "3", "a group of three")
+    )
     return f"{_pick(rng, counts)} {words}"
 
 
@@ -113,7 +117,8 @@ def _setting(scene: Scene, rng: np.random.Generator) -> list[str]:
         colored = (f"on {_an(color)} background", f"{color} background", f"on a plain {color} background",
                    f"against {_an(color)} background", f"on plain {color}")  # fmt: skip
         return [_pick(rng, colored)] if rng.random() < 0.95 else []
-    assert scene.place is not None and scene.time is not None
+    assert scene.place is not None
+    assert scene.time is not None
     kind = _place_kind(scene)
     tell_place, tell_time = rng.random() < 0.9, rng.random() < 0.88 and scene.place != "space"
     weather = TIME_PHRASES[scene.time]
@@ -125,7 +130,15 @@ def _setting(scene: Scene, rng: np.random.Generator) -> list[str]:
     phrases = []
     if tell_place:
         if kind == "over" and rng.random() < 0.6 and scene.place != "space":
-            phrases.append(f"{_pick(rng, ('over', 'above'))} {_usual(rng, ('the', 'a'), 0.75)} {_pick(rng, PLACE_NOUNS[scene.place][1])}")
+            phrases.append(
+                " ".join(
+                    (
+                        _pick(rng, ("over", "above")),
+                        _usual(rng, ("the", "a"), 0.75),
+                        _pick(rng, PLACE_NOUNS[scene.place][1]),
+                    )
+                )
+            )
         else:
             phrases.append(_usual(rng, PLACE_PHRASES[scene.place]["afloat" if kind == "afloat" else "at"], 0.35))
     if tell_time:
@@ -163,7 +176,9 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
         elif form < 0.62:
             body = f"{body} in {style} style" if "style" not in style else f"{body} in {style}"
         elif form < 0.82:
-            medium = style if style.split(" ")[-1] in _MEDIA else f"{style} {_pick(rng, ('picture', 'illustration', 'art'))}"
+            medium = (
+                style if style.split(" ")[-1] in _MEDIA else f"{style} {_pick(rng, ('picture', 'illustration', 'art'))}"
+            )
             article = "" if rng.random() < 0.4 or medium.endswith(" art") else _an(medium).split(" ")[0] + " "
             body = f"{article}{medium} of {' '.join([things, *setting])}"
         elif form < 0.93:
@@ -175,8 +190,9 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     return body
 
 
-_MEDIA = frozenset({"painting", "illustration", "drawing", "sketch", "print", "watercolor", "watercolour", "collage", "cutout",
-                    "art", "window", "woodcut", "linocut", "blueprint", "aquarelle", "image", "picture"})  # fmt: skip
+_MEDIA = frozenset({"painting", "illustration", "drawing", "sketch", "print", "watercolor", "watercolour", "collage",
+                    "cutout", "art", "window", "woodcut", "linocut", "blueprint", "aquarelle", "image",
+                    "picture"})  # fmt: skip
 
 
 def split_words(text: str) -> list[str]:
@@ -186,8 +202,9 @@ def split_words(text: str) -> list[str]:
 
 def _all_words() -> frozenset[str]:
     tables: list[str] = [
-        "a an the one two three 2 3 pair group of in clothes wearing dressed dress dresses shirt shirts and also next to "
-        "beside with on left right side at picture illustration art style background plain against over above moonlight under moon",
+        "a an the one two three 2 3 pair group of in clothes wearing dressed dress dresses shirt shirts and also next "
+        "to beside with on left right side at picture illustration art style background plain against over above "
+        "moonlight under moon",
         *GENERAL, *FILLERS, *OPENERS, *ADJECTIVES, *(w for ws in COLOR_WORDS.values() for w in ws),
         *(w for one, many in (*NOUNS.values(), *PEOPLE.values()) for w in (*one, *many)),
         *(w for before, nouns in PLACE_NOUNS.values() for w in (*before, *nouns)),

@@ -10,6 +10,8 @@ from tools.mini.backgrounds import DARK_TIMES, LIGHT, SKIES, Stage, bush, fall_w
 from tools.mini.scene import FLYING, INDOORS, SWIMMING, Scene
 from tools.mini.shapes import Points, Rgb, blob, box, limb, mix, oval, poly, sector
 
+# Coordinates and words are easier to read in rows.
+# fmt: off
 _WHITE: Rgb = (255, 255, 255)
 _LAMP: Rgb = (255, 226, 130)
 
@@ -32,16 +34,19 @@ def _water(stage: Stage, top: float, bottom: float, color: Rgb) -> None:
 
 def _mountain(stage: Stage, x: float, base: float, half: float, tall: float, color: Rgb) -> None:
     y = base - tall
-    stage.paint(poly(x - half, base + 4, x - half * 0.42, y + tall * 0.48, x, y, x + half * 0.36, y + tall * 0.4, x + half, base + 4), color)
-    stage.paint(poly(x, y, x + half * 0.36, y + tall * 0.4, x + half, base + 4, x + half * 0.1, base + 4, x + half * 0.16, y + tall * 0.5), mix(color, (30, 30, 60), 0.18), "detail")
+    stage.paint(poly(x - half, base + 4, x - half * 0.42, y + tall * 0.48, x, y, x + half * 0.36, y + tall * 0.4,
+        x + half, base + 4), color)
+    stage.paint(poly(x, y, x + half * 0.36, y + tall * 0.4, x + half, base + 4, x + half * 0.1, base + 4,
+        x + half * 0.16, y + tall * 0.5), mix(color, (30, 30, 60), 0.18), "detail")
     cap = stage.lit((250, 251, 253), 0.55)
-    stage.paint(poly(x, y, x + half * 0.27, y + tall * 0.3, x + half * 0.1, y + tall * 0.25, x, y + tall * 0.36, x - half * 0.12, y + tall * 0.26, x - half * 0.27, y + tall * 0.31), cap)  # fmt: skip
+    stage.paint(poly(x, y, x + half * 0.27, y + tall * 0.3, x + half * 0.1, y + tall * 0.25, x, y + tall * 0.36,
+        x - half * 0.12, y + tall * 0.26, x - half * 0.27, y + tall * 0.31), cap)
 
 
 def _conifer(stage: Stage, x: float, base: float, tall: float, color: Rgb, role: str = "back") -> None:
     w = tall * 0.27
     stage.paint(poly(x - w, base, x - w * 0.4, base - tall * 0.42, x - w * 0.62, base - tall * 0.42, x, base - tall,
-                     x + w * 0.62, base - tall * 0.42, x + w * 0.4, base - tall * 0.42, x + w, base), color, role)  # fmt: skip
+                     x + w * 0.62, base - tall * 0.42, x + w * 0.4, base - tall * 0.42, x + w, base), color, role)
 
 
 def _tufts(stage: Stage, color: Rgb, count: int) -> None:
@@ -56,7 +61,8 @@ def _tufts(stage: Stage, color: Rgb, count: int) -> None:
 def _palm(stage: Stage, x: float, base: float, tall: float) -> None:
     trunk, leaf = stage.lit((138, 98, 62)), stage.lit((60, 150, 84))
     lean = tall * 0.22
-    stage.paint(blob(x - 4, base, x - 2 + lean * 0.3, base - tall * 0.5, x + lean, base - tall, x + lean + 3, base - tall, x + 5 + lean * 0.3, base - tall * 0.5, x + 5, base), trunk)  # fmt: skip
+    stage.paint(blob(x - 4, base, x - 2 + lean * 0.3, base - tall * 0.5, x + lean, base - tall, x + lean + 3,
+        base - tall, x + 5 + lean * 0.3, base - tall * 0.5, x + 5, base), trunk)
     cx, cy, r = x + lean, base - tall, tall * 0.45
     for a in (-2.9, -2.2, -0.9, -0.2, 0.35, 2.8):
         ex, ey = cx + r * np.cos(a), cy + r * np.sin(a) * 0.7 + r * 0.2
@@ -67,7 +73,8 @@ def _palm(stage: Stage, x: float, base: float, tall: float) -> None:
 def sea(stage: Stage) -> None:
     water = stage.lit((30, 108, 190), 0.75)
     if stage.rng.random() < 0.4:
-        stage.paint(blob(-30, stage.horizon, 10, stage.horizon - 16, 50, stage.horizon - 5, 84, stage.horizon + 1), stage.lit((110, 130, 150)))
+        stage.paint(blob(-30, stage.horizon, 10, stage.horizon - 16, 50, stage.horizon - 5, 84, stage.horizon + 1),
+            stage.lit((110, 130, 150)))
     _water(stage, stage.horizon, stage.height, water)
 
 
@@ -93,7 +100,8 @@ def beach(stage: Stage) -> None:
     side = w * 0.07 if stage.rng.random() < 0.5 else w * 0.86
     _palm(stage, side, h - stage.rng.uniform(16, 30), stage.rng.uniform(96, 120))
     for _ in range(5):
-        stage.cover(oval(stage.rng.uniform(0, w), stage.rng.uniform(h - 14, h), 3.2, 2.2), mix(sand, (255, 255, 255), 0.5))
+        stage.cover(oval(stage.rng.uniform(0, w), stage.rng.uniform(h - 14, h), 3.2, 2.2), mix(sand, (255, 255, 255),
+            0.5))
 
 
 def lake(stage: Stage) -> None:
@@ -116,7 +124,8 @@ def island(stage: Stage) -> None:
     top = h * 0.80
     cx, r = w / 2, min(w * 0.47, 150)
     _palm(stage, cx - r * 0.78, top + 12, stage.rng.uniform(92, 116))
-    stage.paint(sector(cx, h * 0.97, r * 1.08, (h - top) * 1.0, np.pi, 2 * np.pi), mix(stage.lit((24, 152, 186), 0.75), _WHITE, 0.45), "detail")
+    stage.paint(sector(cx, h * 0.97, r * 1.08, (h - top) * 1.0, np.pi, 2 * np.pi), mix(stage.lit((24, 152, 186),
+        0.75), _WHITE, 0.45), "detail")
     stage.paint(sector(cx, h * 0.955, r, (h - top) * 0.95, np.pi, 2 * np.pi), stage.lit((240, 214, 152)))
     stage.paint(sector(cx, h * 0.895, r * 0.84, (h - top) * 0.62, np.pi, 2 * np.pi), stage.lit((118, 186, 92)))
     stage.cover(oval(cx - r * 0.4, h * 0.985, 34, 2), mix(stage.lit((24, 152, 186)), _WHITE, 0.5))
@@ -129,7 +138,8 @@ def hills(stage: Stage) -> None:
     stage.ridge(hor + (h - hor) * 0.34, 13, stage.lit((80, 154, 72)), 0.9)
     stage.ridge(hor + (h - hor) * 0.74, 8, stage.lit((64, 134, 62)), 0.8)
     for _ in range(3):
-        bush(stage, stage.rng.uniform(0, stage.width), hor + stage.rng.uniform(4, 16), stage.rng.uniform(7, 11), stage.lit((54, 120, 62)))
+        bush(stage, stage.rng.uniform(0, stage.width), hor + stage.rng.uniform(4, 16), stage.rng.uniform(7, 11),
+            stage.lit((54, 120, 62)))
     _tufts(stage, stage.lit((46, 104, 50)), 5)
 
 
@@ -151,14 +161,17 @@ def desert(stage: Stage) -> None:
     w, h, hor, u = stage.width, stage.height, stage.horizon, stage.rng.uniform
     for _ in range(2):
         x, half, tall = u(0, w), u(26, 44), u(26, 46)
-        stage.paint(poly(x - half, hor + 6, x - half * 0.7, hor - tall, x + half * 0.7, hor - tall, x + half, hor + 6), stage.lit((206, 122, 84)))
-        stage.paint(poly(x + half * 0.2, hor + 6, x + half * 0.3, hor - tall, x + half * 0.7, hor - tall, x + half, hor + 6), stage.lit((178, 98, 72)), "detail")
+        stage.paint(poly(x - half, hor + 6, x - half * 0.7, hor - tall, x + half * 0.7, hor - tall, x + half,
+            hor + 6), stage.lit((206, 122, 84)))
+        stage.paint(poly(x + half * 0.2, hor + 6, x + half * 0.3, hor - tall, x + half * 0.7, hor - tall, x + half,
+            hor + 6), stage.lit((178, 98, 72)), "detail")
     stage.ridge(hor, 7, stage.lit((244, 208, 136)), 1.0)
     stage.ridge(hor + (h - hor) * 0.32, 12, stage.lit((234, 188, 110)), 0.9)
     stage.ridge(hor + (h - hor) * 0.72, 10, stage.lit((222, 168, 90)), 0.8)
     for _ in range(3):
         x, r = u(0, w), u(5, 9)
-        stage.cover(blob(x - r, h - 4, x - r * 0.5, h - 4 - r, x + r * 0.5, h - 4 - r * 0.9, x + r, h - 4), stage.lit((190, 134, 86)))
+        stage.cover(blob(x - r, h - 4, x - r * 0.5, h - 4 - r, x + r * 0.5, h - 4 - r * 0.9, x + r, h - 4),
+            stage.lit((190, 134, 86)))
 
 
 def meadow(stage: Stage) -> None:
@@ -177,14 +190,16 @@ def meadow(stage: Stage) -> None:
 def forest(stage: Stage) -> None:
     w, h, hor, u = stage.width, stage.height, stage.horizon, stage.rng.uniform
     for x in np.arange(-8, w + 20, 17):
-        _conifer(stage, float(x) + u(-4, 4), hor + 4, u(70, 106), stage.lit(mix((92, 144, 122), stage.sky[1], 0.3)), "detail")
+        _conifer(stage, float(x) + u(-4, 4), hor + 4, u(70, 106), stage.lit(mix((92, 144, 122), stage.sky[1], 0.3)),
+            "detail")
     for x in np.arange(-8, w + 24, 25):
         _conifer(stage, float(x) + u(-6, 6), hor + 8, u(50, 84), stage.lit((40, 102 + u(-12, 12), 66)))
     stage.ridge(hor + 4, 4, stage.lit((86, 132, 70)), 1.2)
     stage.ridge(hor + (h - hor) * 0.6, 6, stage.lit((66, 110, 58)), 0.8)
     trunk = stage.lit((94, 66, 50))
     for x, r in ((u(-4, 8), u(9, 12)), (w - u(-4, 8), u(9, 12))):
-        stage.paint(poly(x - r, -4, x + r, -4, x + r * 1.1, h * 0.86, x + r * 1.9, h * 0.95, x - r * 1.9, h * 0.95, x - r * 1.1, h * 0.86), trunk)
+        stage.paint(poly(x - r, -4, x + r, -4, x + r * 1.1, h * 0.86, x + r * 1.9, h * 0.95, x - r * 1.9, h * 0.95,
+            x - r * 1.1, h * 0.86), trunk)
     _tufts(stage, stage.lit((44, 92, 50)), 6)
 
 
@@ -197,7 +212,8 @@ def garden(stage: Stage) -> None:
         stage.paint(poly(x - 5, hor + 10, x - 5, hor - 20, x, hor - 26, x + 5, hor - 20, x + 5, hor + 10), fence)
     stage.paint(box(-4, hor - 14, w + 4, hor - 9), fence)
     stage.paint(box(-4, hor + 8, w + 4, h + 4), stage.lit((120, 188, 86)))
-    stage.paint(poly(w * 0.44, hor + 8, w * 0.56, hor + 8, w * 0.74, h + 4, w * 0.26, h + 4), stage.lit((224, 206, 170)))
+    stage.paint(poly(w * 0.44, hor + 8, w * 0.56, hor + 8, w * 0.74, h + 4, w * 0.26, h + 4), stage.lit((224, 206,
+        170)))
     for k in range(int(12 * w / 256)):
         side = k % 2
         depth = u(0.05, 0.95)
@@ -216,7 +232,8 @@ def _cottage(stage: Stage, x: float, base: float, size: float) -> None:
     stage.paint(poly(x - size * 1.25, base - size, x, base - size * 2, x + size * 1.25, base - size), roof)
     pane = _LAMP if _windows_lit(stage) else stage.lit((120, 150, 176))
     for dx in (-0.5, 0.5):
-        stage.paint(box(x + (dx - 0.2) * size, base - size * 0.75, x + (dx + 0.2) * size, base - size * 0.3), pane, "detail")
+        stage.paint(box(x + (dx - 0.2) * size, base - size * 0.75, x + (dx + 0.2) * size, base - size * 0.3), pane,
+            "detail")
 
 
 def village(stage: Stage) -> None:
@@ -270,7 +287,7 @@ def cave(stage: Stage) -> None:
         wobble = u(0.94, 1.06, 22)
         rx, ry = w * (0.41 - inset), h * (0.47 - inset)
         mouth = np.stack([w / 2 + rx * wobble * np.cos(angles), h * 0.58 + ry * wobble * np.sin(angles)], 1)
-        frame = np.concatenate([outer[:1] + [8, 0], mouth[::-1], outer[3:], outer[2:3], outer[1:2], outer[:1]])
+        frame = np.concatenate([poly(4, h + 4), mouth[::-1], outer[3:], outer[2:3], outer[1:2], outer[:1]])
         stage.paint(frame.astype(np.float32), color)
     for x in np.arange(u(14, 30), w, 44):
         r, drop = u(6, 11), u(26, 48)
@@ -280,7 +297,8 @@ def cave(stage: Stage) -> None:
     for x in (u(0, 0.12) * w, u(0.88, 1) * w):
         glow = stage.lit((110, 236, 226), 0.25)
         for dx, tall in ((-7, 20), (0, 32), (7, 18)):
-            stage.cover(poly(x + dx - 5, h + 4, x + dx * 1.4, h - tall, x + dx + 5, h + 4), mix(glow, (60, 120, 200), 0.4 if dx else 0.0))
+            stage.cover(poly(x + dx - 5, h + 4, x + dx * 1.4, h - tall, x + dx + 5, h + 4), mix(glow, (60, 120, 200),
+                0.4 if dx else 0.0))
 
 
 def room(stage: Stage) -> None:
@@ -300,19 +318,22 @@ def room(stage: Stage) -> None:
         stage.paint(box(-4, y, w + 4, y + 1.5), mix(wood, (50, 26, 20), 0.35), "detail")
     stage.paint(box(-4, floor - 5, w + 4, floor), mix(wall, _WHITE, 0.4 if stage.time not in DARK_TIMES else 0.12))
     frame = stage.lit((250, 246, 238), 0.8)
-    for part in (box(x0 - 5, y0 - 5, x1 + 5, y0), box(x0 - 5, y0, x0, y1), box(x1, y0, x1 + 5, y1), box(x0 - 8, y1, x1 + 8, y1 + 7),
-                 box((x0 + x1) / 2 - 2, y0, (x0 + x1) / 2 + 2, y1), box(x0, (y0 + y1) / 2 - 2, x1, (y0 + y1) / 2 + 2)):  # fmt: skip
+    for part in (box(x0 - 5, y0 - 5, x1 + 5, y0), box(x0 - 5, y0, x0, y1), box(x1, y0, x1 + 5, y1), box(x0 - 8, y1,
+        x1 + 8, y1 + 7),
+                 box((x0 + x1) / 2 - 2, y0, (x0 + x1) / 2 + 2, y1), box(x0, (y0 + y1) / 2 - 2, x1, (y0 + y1) / 2 + 2)):
         stage.paint(part, frame)
     cloth = stage.lit(((204, 112, 104), (110, 140, 176), (126, 158, 118))[int(stage.rng.integers(3))], 0.9)
     for s, x in ((1, x0 - 4), (-1, x1 + 4)):
-        stage.paint(poly(x - s * gap, y0 - 10, x + s * 12, y0 - 10, x + s * 2, y1 * 0.62, x + s * 6, y1 + 14, x - s * gap, y1 + 14), cloth)
+        stage.paint(poly(x - s * gap, y0 - 10, x + s * 12, y0 - 10, x + s * 2, y1 * 0.62, x + s * 6, y1 + 14,
+            x - s * gap, y1 + 14), cloth)
     stage.paint(limb(x0 - 26, y0 - 11, x1 + 26, y0 - 11, 3), stage.lit((120, 84, 60)))
     stage.paint(oval(w / 2, h * 0.9, min(w * 0.4, 120), h * 0.075), mix(cloth, _WHITE, 0.25))
     if u() < 0.6:
         x, y = (w * 0.1 if u() < 0.5 else w * 0.9), h * 0.32
         stage.paint(box(x - 15, y - 20, x + 15, y + 20), stage.lit((130, 92, 62)))
         stage.paint(box(x - 11, y - 16, x + 11, y + 16), stage.lit((240, 232, 214)), "detail")
-        stage.paint(poly(x - 11, y + 16, x - 3, y - 2, x + 4, y + 8, x + 7, y + 3, x + 11, y + 16), stage.lit((110, 150, 130)), "detail")
+        stage.paint(poly(x - 11, y + 16, x - 3, y - 2, x + 4, y + 8, x + 7, y + 3, x + 11, y + 16), stage.lit((110,
+            150, 130)), "detail")
 
 
 def space(stage: Stage) -> None:
@@ -340,12 +361,13 @@ _PLACES: dict[str, Callable[[Stage], None]] = {
     "sea": sea, "beach": beach, "lake": lake, "island": island, "hills": hills, "mountains": mountains,
     "desert": desert, "meadow": meadow, "forest": forest, "garden": garden, "village": village, "city": city,
     "cave": cave, "room": room, "space": space,
-}  # fmt: skip
+}
 
 
 def build_stage(scene: Scene, rng: np.random.Generator, width: float, height: float) -> Stage:
     """The scenery of a scene with a place, on a canvas of design units (short side 256)."""
-    assert scene.place is not None and scene.time is not None
+    assert scene.place is not None
+    assert scene.time is not None
     jitter = rng.normal() * 4 + rng.normal(size=3) * 1.5
     top, bottom = (tuple(float(v) for v in np.clip(np.array(c) + jitter, 0, 255)) for c in SKIES[scene.time])
     sky: tuple[Rgb, Rgb] = ((top[0], top[1], top[2]), (bottom[0], bottom[1], bottom[2]))

@@ -44,22 +44,22 @@ def joints(pose: str, rng: np.random.Generator) -> Keypoints:
         angles = np.array(ANGLES[pose]) + rng.normal(size=8) * 0.07
     lean = rng.normal() * 0.03
     neck, hip = np.array([lean, -0.5]), np.array([0.0, 0.14])
-    head = neck + [lean * 0.6, -0.27]
+    head = neck + np.array([lean * 0.6, -0.27])
     k = np.zeros((18, 2), np.float64)
-    k[NOSE], k[NECK] = head + [0, 0.03], neck
+    k[NOSE], k[NECK] = head + np.array([0, 0.03]), neck
     for side, sign in ((0, -1.0), (1, 1.0)):
         upper, fore = angles[2 * side : 2 * side + 2]
         thigh, shin = angles[4 + 2 * side : 6 + 2 * side]
-        shoulder = neck + [sign * 0.2, 0.05]
+        shoulder = neck + np.array([sign * 0.2, 0.05])
         elbow = shoulder + _UPPER_ARM * np.array([sign * np.sin(upper), np.cos(upper)])
         wrist = elbow + _FOREARM * np.array([sign * np.sin(fore), np.cos(fore)])
-        top = hip + [sign * 0.12, 0]
+        top = hip + np.array([sign * 0.12, 0])
         knee = top + _THIGH * np.array([sign * np.sin(thigh), np.cos(thigh)])
         ankle = knee + _SHIN * np.array([sign * np.sin(shin), np.cos(shin)])
         k[R_SHOULDER + 3 * side : R_SHOULDER + 3 * side + 3] = shoulder, elbow, wrist
         k[R_HIP + 3 * side : R_HIP + 3 * side + 3] = top, knee, ankle
-        k[R_EYE + side] = head + [sign * 0.07, -0.02]
-        k[R_EAR + side] = head + [sign * 0.17, 0.0]
+        k[R_EYE + side] = head + np.array([sign * 0.07, -0.02])
+        k[R_EAR + side] = head + np.array([sign * 0.17, 0.0])
     return k.astype(np.float32)
 
 
@@ -71,7 +71,7 @@ def draw_person(pose: str, look: str | None, rng: np.random.Generator) -> tuple[
     """A figure dressed in the main colour: a dress for the look "woman", shirt and trousers otherwise."""
     k = joints(pose, rng)
     skin, hair = _SKINS[int(rng.integers(4))], _HAIRS[int(rng.integers(4))]
-    head = (k[R_EYE] + k[L_EYE]) / 2 + [0, 0.02]
+    head = (k[R_EYE] + k[L_EYE]) / 2 + np.array([0, 0.02])
     x, y = float(head[0]), float(head[1])
     (nx, ny), hip = k[NECK], (k[R_HIP] + k[L_HIP]) / 2
     parts: list[Part] = []
@@ -86,7 +86,7 @@ def draw_person(pose: str, look: str | None, rng: np.random.Generator) -> tuple[
         (ax, ay), (bx, by), (cx, cy) = k[first : first + 3]
         toe = -0.09 if first == R_HIP else 0.09
         parts += [
-            (limb(ax, ay, bx, by, 0.115, 0.09), leg),
+            (limb(ax, ay, bx, by, 0.125, 0.1), leg),
             (limb(bx, by, cx, cy, 0.09, 0.065), leg),
             (limb(cx, cy + 0.03, cx + toe, cy + 0.05, 0.065, 0.055), "key"),
         ]
@@ -106,7 +106,7 @@ def draw_person(pose: str, look: str | None, rng: np.random.Generator) -> tuple[
         (ax, ay), (bx, by), (cx, cy) = k[first : first + 3]
         parts += [
             (limb(bx, by, cx, cy, 0.07, 0.05), "main" if look == "man" else skin),
-            (limb(ax, ay, bx, by, 0.095, 0.08), "main"),
+            (limb(ax, ay, bx, by, 0.105, 0.085), "main"),
             (oval(cx, cy, 0.07), skin),
         ]
     ring = [(oval(float(k[e][0]), float(k[e][1]) + 0.02, 0.045), skin) for e in (R_EAR, L_EAR)]

@@ -88,9 +88,13 @@ def _place_things(scene: Scene, stage: Stage) -> tuple[list[Shape], list[Keypoin
         outline = mix(main, (22, 16, 40), 0.62) if luminance(main) > 60 else mix(main, (214, 214, 226), 0.5)
         placed: list[tuple[Points, str | tuple[float, float, float]]] = [(p * scale + origin, c) for p, c in parts]
         shapes += [Shape(points, outline, "rim") for points, _ in placed]
-        shapes += [Shape(points, colors[c] if isinstance(c, str) else mix(c, tint, share), "subject") for points, c in placed]
+        shapes += [
+            Shape(points, colors[c] if isinstance(c, str) else mix(c, tint, share), "subject") for points, c in placed
+        ]
         if afloat:
-            wave = mix(stage.lit((30, 108, 190) if scene.place == "sea" else (78, 156, 200), 0.75), (226, 240, 250), 0.25)
+            wave = mix(
+                stage.lit((30, 108, 190) if scene.place == "sea" else (78, 156, 200), 0.75), (226, 240, 250), 0.25
+            )
             line = y + {"fish": 0.5, "whale": 0.74, "sailboat": 0.86}[thing.name] * r
             shapes.append(Shape(oval(x, line + r * 0.16, r * 1.12, r * 0.17), wave, "detail"))
             shapes.append(Shape(oval(x, line + r * 0.2, r * 0.9, r * 0.04), mix(wave, (255, 255, 255), 0.4), "detail"))

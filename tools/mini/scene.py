@@ -54,7 +54,7 @@ SIZES: tuple[str, ...] = ("small", "large")
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """`count` (1–3) alike subjects of one colour. `pose` and `look` are for people only; a `look` of None is neutral."""
+    """`count` (1–3) alike subjects of one colour. `pose` and `look` are for people; no `look` is neutral."""
 
     name: str
     color: str

@@ -53,7 +53,7 @@ def oval(x: float, y: float, rx: float, ry: float | None = None, angle: float = 
     if angle:
         c, s = np.cos(angle), np.sin(angle)
         points = points @ np.array([[c, s], [-s, c]])
-    out: Points = (points + [x, y]).astype(np.float32)
+    out: Points = (points + np.array([x, y])).astype(np.float32)
     return out
 
 

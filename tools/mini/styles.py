@@ -129,11 +129,18 @@ def flat(picture: Picture, rng: np.random.Generator) -> Image:
 
 
 def watercolor(picture: Picture, rng: np.random.Generator) -> Image:
-    image = _fill(picture, lambda s: mix(s.color, _PAPER, 0.12 if s.role == "subject" else 0.22), lambda c: mix(c, _PAPER, 0.16), rim=0)
+    image = _fill(
+        picture,
+        lambda s: mix(s.color, _PAPER, 0.12 if s.role == "subject" else 0.22),
+        lambda c: mix(c, _PAPER, 0.16),
+        rim=0,
+    )
     warp = wobble(picture.width, picture.height, picture.scale, 1.9, _variant(rng))
     wet = cv2.remap(image, warp[0], warp[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     half = cv2.resize(wet, (picture.width // 2, picture.height // 2), interpolation=cv2.INTER_AREA)
-    around = cv2.resize(cv2.GaussianBlur(half, (0, 0), 2.2 * picture.scale), (picture.width, picture.height)).astype(np.float32)
+    around = cv2.resize(cv2.GaussianBlur(half, (0, 0), 2.2 * picture.scale), (picture.width, picture.height)).astype(
+        np.float32
+    )
     body = cv2.blur(wet, (3, 3)).astype(np.float32)
     # pigment gathers where a wash ends
     body -= 0.4 * np.abs(body - around)
@@ -193,7 +200,7 @@ def neon(picture: Picture, rng: np.random.Generator) -> Image:
 
     def tube(shape: Shape) -> Rgb:
         glow = _glowing(shape.color)
-        return glow if shape.role == "subject" else mix(glow, black, 0.45)
+        return glow if shape.role == "subject" else mix(glow, black, 0.32)
 
     image = _fill(picture, dim, lambda c: mix(c, black, 0.70), tube, 2.2, rim=0)
     size = (max(1, picture.width // 4), max(1, picture.height // 4))
@@ -211,7 +218,9 @@ def paper(picture: Picture, rng: np.random.Generator) -> Image:
     flat_colors = [s for s in picture.shapes if s.role != "soft"]
     wide = picture.width / picture.scale
     strips = [
-        Shape(poly(-9, y, wide * bend, y - 7, wide + 9, y + 4, wide + 9, 999, -9, 999), mix(*picture.sky, share), "back")
+        Shape(
+            poly(-9, y, wide * bend, y - 7, wide + 9, y + 4, wide + 9, 999, -9, 999), mix(*picture.sky, share), "back"
+        )
         for y, share, bend in ((38, 0.33, 0.6), (82, 0.66, 0.4), (124, 1.0, 0.7))
     ]
     flat_colors = [*strips, *flat_colors]
@@ -235,7 +244,9 @@ def paper(picture: Picture, rng: np.random.Generator) -> Image:
     lift = max(1, round(picture.scale))
     rim = np.zeros_like(level)
     rim[lift:, lift:] = (level[lift:, lift:] > level[:-lift, :-lift]) * np.uint8(30)
-    shade = (1 - shadow * (0.5 / 255)) * grain("fibre", picture.width, picture.height, picture.scale, _variant(rng))[..., 0]
+    shade = (1 - shadow * (0.5 / 255)) * grain("fibre", picture.width, picture.height, picture.scale, _variant(rng))[
+        ..., 0
+    ]
     return _clip(image * shade[..., None] + rim[..., None])
 
 

@@ -29,7 +29,7 @@ class Palette:
 
 def palette(color: str, rng: np.random.Generator, tint: Rgb, share: float) -> Palette:
     """Shades of the named colour, slightly varied, mixed with `share` of the light's `tint`."""
-    r, g, b = (float(v) for v in np.clip(np.array(COLORS[color]) + rng.normal(size=3) * 5, 0, 255))
+    r, g, b = (float(v) for v in np.clip(np.array(COLORS[color]) + rng.normal() * 5 + rng.normal(size=3) * 1.5, 0, 255))
     main: Rgb = (r, g, b)
     pale = color in ("white", "yellow", "gray")
     shades: dict[str, Rgb] = {

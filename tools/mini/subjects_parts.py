@@ -16,7 +16,11 @@ Drawer: TypeAlias = Callable[[np.random.Generator], list[Part]]
 
 def eye(x: float, y: float, r: float) -> list[Part]:
     """A round friendly eye with a glint."""
-    return [(oval(x, y, r), "white"), (oval(x + r * 0.2, y, r * 0.68), "key"), (oval(x + r * 0.4, y - r * 0.3, r * 0.24), "white")]
+    return [
+        (oval(x, y, r), "white"),
+        (oval(x + r * 0.2, y, r * 0.68), "key"),
+        (oval(x + r * 0.4, y - r * 0.3, r * 0.24), "white"),
+    ]
 
 
 def bead(x: float, y: float, r: float) -> list[Part]:

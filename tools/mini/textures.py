@@ -89,21 +89,23 @@ def hatching(width: int, height: int, scale: float, fine: bool = True) -> Floats
 
 @lru_cache(maxsize=32)
 def dabs(width: int, height: int, scale: float, variant: int) -> tuple[Floats, Floats, Floats]:
-    """Brush strokes: maps that take every pixel's colour from the middle of its stroke, and their relief (H × W × 1)."""
+    """Brush strokes: maps that take each pixel's colour from the middle of its stroke; their relief (H × W × 1)."""
     rng = np.random.default_rng((4, variant))
     source = np.dstack([*_grid(width, height), np.ones((height, width), np.float32)])
     turn = _noise(rng, width, height, 60 * scale)
     half_long, half_wide = 5.5 * scale, 2.0 * scale
-    count = int(7 * width * height / (4 * half_long * half_wide))
+    count = int(5 * width * height / (4 * half_long * half_wide))
     where = rng.uniform([0, 0], [width, height], (count, 2))
-    tone = rng.normal(size=count) * 0.045
-    for (x, y), lift in zip(where, tone, strict=True):
-        angle = float(turn[int(y), int(x)]) * 0.9 + 0.5
-        d = np.array([np.cos(angle), np.sin(angle)])
-        n = np.array([-d[1], d[0]])
-        corners = [(-1, -0.5), (-0.7, -1), (0.7, -1), (1, -0.5), (1, 0.5), (0.7, 1), (-0.7, 1), (-1, 0.5)]
-        points = np.array([(x, y) + a * half_long * d + b * half_wide * n for a, b in corners])
-        cv2.fillConvexPoly(source, np.rint(points).astype(np.int32), (float(x), float(y), 1.0 + float(lift)))
+    lift = 1 + rng.normal(size=count) * 0.045
+    angle = turn[where[:, 1].astype(int), where[:, 0].astype(int)] * 0.9 + 0.5
+    along = np.stack([np.cos(angle), np.sin(angle)], 1)[:, None] * half_long
+    across = np.stack([-np.sin(angle), np.cos(angle)], 1)[:, None] * half_wide
+    outline = np.array([(-1, -0.5), (-0.7, -1), (0.7, -1), (1, -0.5), (1, 0.5), (0.7, 1), (-0.7, 1), (-1, 0.5)])[
+        :, :, None
+    ]
+    corners = np.rint(where[:, None] + outline[:, 0] * along + outline[:, 1] * across).astype(np.int32)
+    for polygon, (x, y), tone in zip(corners, where.tolist(), lift.tolist(), strict=True):
+        cv2.fillConvexPoly(source, polygon, (x, y, tone))
     bump = cv2.Sobel(cv2.GaussianBlur(source[..., 2], (0, 0), 0.8 * scale), cv2.CV_32F, 0, 1, ksize=3)
     relief = np.clip(source[..., 2] + 0.5 * bump, 0.8, 1.2).astype(np.float32)[..., None]
     return np.ascontiguousarray(source[..., 0]), np.ascontiguousarray(source[..., 1]), relief

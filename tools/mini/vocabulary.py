@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Coordinates and words are easier to read in rows.
+# fmt: off
 NOUNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # one, many; the first is the usual word
     "sailboat": (("sailboat", "sailing boat", "boat", "yacht"), ("sailboats", "sailing boats", "boats", "yachts")),
@@ -97,23 +99,36 @@ PLACE_NOUNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 PLACE_PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
     "sea": {"afloat": ("on the sea", "on the ocean", "at sea", "on the water", "in the sea", "in the ocean"),
-            "at": ("by the sea", "on the sea", "by the ocean", "at the seaside", "in front of the sea", "near the water")},
-    "beach": {"at": ("on the beach", "at the beach", "on a sandy beach", "on a beach with a palm tree", "on the seashore")},
+            "at": ("by the sea", "on the sea", "by the ocean", "at the seaside", "in front of the sea",
+                "near the water")},
+    "beach": {"at": ("on the beach", "at the beach", "on a sandy beach", "on a beach with a palm tree",
+        "on the seashore")},
     "lake": {"afloat": ("on the lake", "on a lake", "in the lake", "on the water of a lake"),
              "at": ("by the lake", "at a lake", "on the shore of a lake", "near a lake", "in front of a lake")},
-    "island": {"at": ("on an island", "on a tropical island", "on the island", "on a desert island", "on an island with a palm tree")},
-    "hills": {"at": ("in the hills", "on green hills", "on rolling hills", "among the hills", "hills", "in front of green hills")},
-    "mountains": {"at": ("in the mountains", "in front of mountains", "with mountains", "near snowy mountains", "mountains behind")},
-    "desert": {"at": ("in the desert", "in a sandy desert", "on desert dunes", "on sand dunes", "on the sand of the desert")},
-    "meadow": {"at": ("in a meadow", "on a meadow", "in a green meadow", "in a field of flowers", "on the grass", "in a grassy field")},
-    "forest": {"at": ("in the forest", "in a forest", "in the woods", "in front of a forest", "among pine trees", "in a pine forest")},
-    "garden": {"at": ("in the garden", "in a garden", "in a flower garden", "in a garden with a white fence", "in the backyard")},
-    "village": {"at": ("in a village", "in the village", "in a small village", "near a village", "in a little town", "with a village behind")},
-    "city": {"at": ("in the city", "in a city", "in front of a city skyline", "with a city skyline", "downtown", "on a city street")},
+    "island": {"at": ("on an island", "on a tropical island", "on the island", "on a desert island",
+        "on an island with a palm tree")},
+    "hills": {"at": ("in the hills", "on green hills", "on rolling hills", "among the hills", "hills",
+        "in front of green hills")},
+    "mountains": {"at": ("in the mountains", "in front of mountains", "with mountains", "near snowy mountains",
+        "mountains behind")},
+    "desert": {"at": ("in the desert", "in a sandy desert", "on desert dunes", "on sand dunes",
+        "on the sand of the desert")},
+    "meadow": {"at": ("in a meadow", "on a meadow", "in a green meadow", "in a field of flowers", "on the grass",
+        "in a grassy field")},
+    "forest": {"at": ("in the forest", "in a forest", "in the woods", "in front of a forest", "among pine trees",
+        "in a pine forest")},
+    "garden": {"at": ("in the garden", "in a garden", "in a flower garden", "in a garden with a white fence",
+        "in the backyard")},
+    "village": {"at": ("in a village", "in the village", "in a small village", "near a village", "in a little town",
+        "with a village behind")},
+    "city": {"at": ("in the city", "in a city", "in front of a city skyline", "with a city skyline", "downtown",
+        "on a city street")},
     "cave": {"at": ("in a cave", "in the cave", "inside a cave", "in a cavern", "at the mouth of a cave")},
-    "room": {"at": ("in a room", "in the room", "inside a room", "in a cozy room", "in a room with a window", "indoors", "in front of a window")},
-    "space": {"at": ("in space", "in outer space", "in space with a planet", "among the stars", "in the cosmos", "in the galaxy")},
-}  # fmt: skip
+    "room": {"at": ("in a room", "in the room", "inside a room", "in a cozy room", "in a room with a window",
+        "indoors", "in front of a window")},
+    "space": {"at": ("in space", "in outer space", "in space with a planet", "among the stars", "in the cosmos",
+        "in the galaxy")},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +142,30 @@ class TimeWords:
 
 TIME_PHRASES: dict[str, TimeWords] = {
     "day": TimeWords(("on a sunny day", "during the day", "in daylight", "by day", "at noon"),
-                     ("under a blue sky", "in the sunshine", "in bright sunlight", "under a bright blue sky"), ("sunny", "bright")),
+                     ("under a blue sky", "in the sunshine", "in bright sunlight", "under a bright blue sky"),
+                         ("sunny", "bright")),
     "sunset": TimeWords(("at sunset", "at dusk", "during sunset", "in the evening"),
-                        ("under an orange sky", "under a sunset sky", "in the evening light", "with a glowing sunset"), ("sunset",)),
+                        ("under an orange sky", "under a sunset sky", "in the evening light",
+                            "with a glowing sunset"), ("sunset",)),
     "night": TimeWords(("at night", "by night", "night", "in the night", "late at night"),
-                       ("under a starry sky", "at night with stars", "under the stars", "on a starry night"), ("dark", "starry")),
+                       ("under a starry sky", "at night with stars", "under the stars", "on a starry night"),
+                           ("dark", "starry")),
     "storm": TimeWords(("on a stormy day", "on a rainy day", "during a storm", "in rainy weather"),
-                       ("in a storm", "in the rain", "under dark clouds", "in heavy rain", "under storm clouds", "in the pouring rain"), ("stormy", "rainy")),
+                       ("in a storm", "in the rain", "under dark clouds", "in heavy rain", "under storm clouds",
+                           "in the pouring rain"), ("stormy", "rainy")),
     "snow": TimeWords(("on a snowy day", "in winter", "in snowy weather", "on a winter day"),
-                      ("in the snow", "in falling snow", "with falling snow", "while it snows", "with snowflakes"), ("snowy", "wintry", "winter")),
+                      ("in the snow", "in falling snow", "with falling snow", "while it snows", "with snowflakes"),
+                          ("snowy", "wintry", "winter")),
     "fog": TimeWords(("on a foggy day", "in foggy weather", "on a misty day", "on a gray foggy day"),
-                     ("in the fog", "in fog", "in the mist", "in thick fog", "in the morning mist"), ("foggy", "misty", "hazy")),
+                     ("in the fog", "in fog", "in the mist", "in thick fog", "in the morning mist"), ("foggy",
+                         "misty", "hazy")),
     "aurora": TimeWords(("with northern lights", "with the aurora", "with the northern lights", "during an aurora"),
-                        ("under the northern lights", "under an aurora", "beneath northern lights", "under a green aurora")),
-}  # fmt: skip
+                        ("under the northern lights", "under an aurora", "beneath northern lights",
+                            "under a green aurora")),
+}
 STYLE_WORDS: dict[str, tuple[str, ...]] = {
-    "flat": ("flat illustration", "flat vector illustration", "vector art", "vector illustration", "flat design", "flat vector art"),
+    "flat": ("flat illustration", "flat vector illustration", "vector art", "vector illustration", "flat design",
+        "flat vector art"),
     "watercolor": ("watercolor", "watercolor painting", "watercolour", "watercolour painting", "aquarelle"),
     "pixel": ("pixel art", "8-bit pixel art", "retro pixel art", "pixel graphics", "video game pixel art"),
     "ink": ("ink drawing", "ink sketch", "pen and ink drawing", "ink", "ink illustration", "comic drawing"),
@@ -156,9 +179,10 @@ STYLE_WORDS: dict[str, tuple[str, ...]] = {
 }
 ADJECTIVES = ("cute", "lovely", "beautiful", "pretty", "charming", "simple", "friendly", "single", "happy", "nice")
 FILLERS = ("beautiful", "high quality", "detailed", "charming", "cute", "colorful", "colourful", "simple", "lovely",
-           "best quality", "masterpiece", "storybook", "for children", "artistic")  # fmt: skip
-OPENERS = ("a picture of", "picture of", "an image of", "an illustration of", "a scene with", "draw", "paint", "show me",
-           "there is", "a view of", "imagine", "i want", "please draw", "here is")  # fmt: skip
+           "best quality", "masterpiece", "storybook", "for children", "artistic")
+OPENERS = ("a picture of", "picture of", "an image of", "an illustration of", "a scene with", "draw", "paint",
+    "show me",
+           "there is", "a view of", "imagine", "i want", "please draw", "here is")
 GENERAL: tuple[str, ...] = (
     # everyday words, so that a prompt beside the templates still meets known tokens
     "i you he she it we they me my your his her its our their this that these those who what where when how why "
@@ -168,23 +192,36 @@ GENERAL: tuple[str, ...] = (
     "more most less least much many few some any all both each every other another same new old young",
     "make create draw paint show see look give add put take bring come go run walk sit stand jump fly float swim sail "
     "drive ride grow bloom shine glow fall rise sleep rest play eat hold carry wear open close turn cross",
-    "flying floating sailing swimming driving growing blooming shining glowing sleeping resting playing standing facing "
-    "seen close far away center centre middle top bottom front back corner edge side foreground wide tall long short round",
-    "picture image photo scene view landscape portrait painting drawing sketch print poster postcard card book cover icon "
-    "sticker logo cartoon comic children story fairy tale fantasy magic magical dream dreamy mood atmosphere quiet calm "
-    "peaceful cheerful happy sad lonely funny silly elegant modern ancient retro vintage classic minimal minimalist bold "
+    "flying floating sailing swimming driving growing blooming shining glowing sleeping resting playing standing "
+    "facing "
+    "seen close far away center centre middle top bottom front back corner edge side foreground wide tall long "
+    "short round",
+    "picture image photo scene view landscape portrait painting drawing sketch print poster postcard card book "
+    "cover icon "
+    "sticker logo cartoon comic children story fairy tale fantasy magic magical dream dreamy mood atmosphere quiet "
+    "calm "
+    "peaceful cheerful happy sad lonely funny silly elegant modern ancient retro vintage classic minimal minimalist "
+    "bold "
     "soft hard warm cold hot cool light dark pale deep bright vivid pastel muted rich clean rough smooth shiny fresh",
-    "color colour colors colours colored coloured colorful colourful tone shade shadow shadows contrast line lines shape "
+    "color colour colors colours colored coloured colorful colourful tone shade shadow shadows contrast line lines "
+    "shape "
     "brush strokes texture canvas paper pencil pen marker crayon gouache acrylic paint style artist art artwork design",
-    "sky cloud clouds sun sunlight moon star stars rain snow snowflake wind storm lightning thunder fog mist rainbow air "
-    "water wave waves river stream pond sea shore coast sand stone rock rocks cliff path road street bridge field grass "
-    "leaf leaves bush plant plants flower flowers palm pine wood woods hill valley mountain peak summit dune village town "
-    "city building buildings tower skyline window door wall roof floor curtain carpet table chair bench lamp fence pier",
-    "morning noon afternoon evening dawn dusk twilight midnight night day today spring summer autumn fall winter season "
+    "sky cloud clouds sun sunlight moon star stars rain snow snowflake wind storm lightning thunder fog mist "
+    "rainbow air "
+    "water wave waves river stream pond sea shore coast sand stone rock rocks cliff path road street bridge field "
+    "grass "
+    "leaf leaves bush plant plants flower flowers palm pine wood woods hill valley mountain peak summit dune "
+    "village town "
+    "city building buildings tower skyline window door wall roof floor curtain carpet table chair bench lamp fence "
+    "pier",
+    "morning noon afternoon evening dawn dusk twilight midnight night day today spring summer autumn fall winter "
+    "season "
     "sunrise golden hour weather sunny cloudy rainy stormy snowy foggy windy",
     "animal animals pet creature wild baby mother father child kid kids friend friends family king queen knight wizard "
-    "ship vehicle toy machine object thing things head face eye eyes nose mouth ear ears hair arm arms hand hands leg legs "
+    "ship vehicle toy machine object thing things head face eye eyes nose mouth ear ears hair arm arms hand hands "
+    "leg legs "
     "foot feet tail wing wings shell hat coat jacket sweater trousers skirt blouse outfit costume scarf boots shoes",
-    "blurry ugly bad low quality worst text watermark signature frame border cropped noisy grainy deformed missing extra "
+    "blurry ugly bad low quality worst text watermark signature frame border cropped noisy grainy deformed missing "
+    "extra "
     "four five six seven eight nine ten zero first second third last half double several empty full",
 )
