@@ -115,6 +115,7 @@ def _pairs(line: str) -> dict[str, str]:
 
 def _unquoted(text: str) -> str:
     try:
-        return str(json.loads(text))
+        # `\\ud800` alone is JSON, yet no text that can be stored.
+        return str(json.loads(text)).encode("utf-8", "ignore").decode()
     except ValueError:
         return text
