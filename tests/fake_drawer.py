@@ -1,0 +1,62 @@
+"""An engine without torch for the tests of what surrounds engines: it does what the prompt says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Generator
+
+from studio.engine import EngineOptions, Event, Failed, Finished, Preview, Progress, State, Status
+from studio.errors import ModelError
+from studio.request import GenerationResult, ResolvedRequest
+
+
+class FakeDrawer:
+    """`device="none"` cannot be built, `device="doomed"` dies while it is built."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        if options.device == "none":
+            raise ModelError("PyTorch finds no none device here.")
+        if options.device == "doomed":
+            os._exit(3)
+
+    @property
+    def status(self) -> Status:
+        return Status(State.READY, "Ready.", "pretended", "Fake")
+
+    def warm(self) -> None: ...
+
+    def generate(self, request: ResolvedRequest, stop: threading.Event | None = None) -> Generator[Event]:
+        stop = stop or threading.Event()
+        match request.prompt:
+            case "die":
+                os._exit(1)
+            case "freeze":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "break":
+                raise RuntimeError("broken on purpose")
+            case "refuse":
+                yield Failed("Not this one.")
+                return
+        for step in range(request.steps):
+            yield Progress("Drawing", step, request.steps)
+            while request.prompt == "stall" and not stop.is_set():
+                time.sleep(0.05)
+                yield Progress("Drawing", step, request.steps)
+            if stop.is_set():
+                return
+            time.sleep(0.02)
+            yield Preview(step + 1, b"jpeg")
+        yield Finished(
+            GenerationResult(
+                request=request,
+                width=request.width,
+                height=request.height,
+                rgb=bytes([request.seed % 251]) * (request.width * request.height * 3),
+                seconds=0.02 * request.steps,
+                model_digest="0123456789",
+                device=f"pid {os.getpid()}",
+            )
+        )
