@@ -86,7 +86,7 @@ def cloud(stage: Stage, x: float, y: float, r: float, color: Rgb) -> None:
 def _stars(stage: Stage, count: int) -> None:
     u = stage.rng.uniform
     for _ in range(int(count * stage.width / 256)):
-        stage.paint(oval(u(0, stage.width), u(0, stage.horizon - 6), u(0.7, 1.9)), (255, 252, 226), "detail")
+        stage.paint(oval(u(0, stage.width), u(0, stage.horizon - 6), u(0.7, 1.9)), (255, 252, 226), "spark")
 
 
 def hang_sky(stage: Stage, with_moon: bool) -> None:
@@ -95,13 +95,13 @@ def hang_sky(stage: Stage, with_moon: bool) -> None:
     if stage.time == "day":
         x, y, r = u(0.1, 0.9) * w, u(26, 48), u(15, 20)
         stage.paint(poly(x, y, 3 * r, 3 * r), (255, 250, 210), "soft", 0.6)
-        stage.paint(oval(x, y, r), (255, 228, 96))
+        stage.paint(oval(x, y, r), (255, 228, 96), "light")
         for _ in range(int(stage.rng.integers(2, 4))):
             cloud(stage, u(0, w), u(22, 84), u(11, 18), (253, 254, 255))
     elif stage.time == "sunset":
         x, y, r = u(0.2, 0.8) * w, h - u(4, 26), u(24, 32)
         stage.paint(poly(x, y, 3.4 * r, 2.8 * r), (255, 224, 140), "soft", 0.75)
-        stage.paint(oval(x, y, r), (255, 236, 150))
+        stage.paint(oval(x, y, r), (255, 236, 150), "light")
         for _ in range(4):
             x, y, r = u(0, w), u(20, h * 0.7), u(26, 54)
             stage.paint(oval(x, y, r, r * 0.1), mix(stage.sky_at(y), (255, 150, 120), 0.55), "detail")
@@ -110,9 +110,9 @@ def hang_sky(stage: Stage, with_moon: bool) -> None:
         if with_moon:
             x, y, r = u(0.12, 0.88) * w, u(28, 56), u(14, 20)
             stage.paint(poly(x, y, 3.2 * r, 3.2 * r), (150, 160, 230), "soft", 0.5)
-            stage.paint(oval(x, y, r), (250, 244, 214))
+            stage.paint(oval(x, y, r), (250, 244, 214), "light")
             for dx, dy, q in ((-0.3, -0.2, 0.22), (0.3, 0.25, 0.28), (0.25, -0.45, 0.14)):
-                stage.paint(oval(x + dx * r, y + dy * r, q * r), (226, 218, 188), "detail")
+                stage.paint(oval(x + dx * r, y + dy * r, q * r), (226, 218, 188), "spark")
     elif stage.time == "aurora":
         _stars(stage, 22)
         for color in ((80, 255, 170), (70, 230, 210), (190, 110, 255)):
@@ -130,7 +130,7 @@ def hang_sky(stage: Stage, with_moon: bool) -> None:
         x = u(0.1, 0.9) * w
         bolt = poly(x, 62, x - 14, 106, x - 3, 104, x - 13, min(h - 2, 148), x + 15, 94, x + 3, 96, x + 11, 62)
         stage.paint(poly(x, 100, 46, 60), (200, 200, 240), "soft", 0.45)
-        stage.paint(bolt, (255, 244, 150))
+        stage.paint(bolt, (255, 244, 150), "light")
     elif stage.time == "snow":
         for _ in range(3):
             cloud(stage, u(0, w), u(16, 70), u(16, 24), (244, 247, 251))
@@ -142,7 +142,7 @@ def fall_weather(stage: Stage) -> None:
     many = int(w * h / 65536 * 30)
     if stage.time == "snow":
         for x, y, r in zip(u(0, w, many), u(0, h, many), u(1.4, 3.4, many), strict=True):
-            stage.cover(oval(float(x), float(y), float(r)), (255, 255, 255))
+            stage.cover(oval(float(x), float(y), float(r)), (255, 255, 255), "spark")
     elif stage.time == "storm":
         for x, y in zip(u(0, w, many), u(40, h, many), strict=True):
             stage.cover(poly(x, y, x + 1.6, y, x - 5, y + 19, x - 6, y + 19), (186, 200, 220), "detail", 1.0)

@@ -232,8 +232,8 @@ def _cottage(stage: Stage, x: float, base: float, size: float) -> None:
     stage.paint(poly(x - size * 1.25, base - size, x, base - size * 2, x + size * 1.25, base - size), roof)
     pane = _LAMP if _windows_lit(stage) else stage.lit((120, 150, 176))
     for dx in (-0.5, 0.5):
-        stage.paint(box(x + (dx - 0.2) * size, base - size * 0.75, x + (dx + 0.2) * size, base - size * 0.3), pane,
-            "detail")
+        window = box(x + (dx - 0.2) * size, base - size * 0.75, x + (dx + 0.2) * size, base - size * 0.3)
+        stage.paint(window, pane, "spark" if pane == _LAMP else "detail")
 
 
 def village(stage: Stage) -> None:
@@ -266,7 +266,8 @@ def city(stage: Stage) -> None:
                 for px in np.arange(x + 5, x + wide - 5, 9):
                     for py in np.arange(hor - tall + 7, hor - 8, 14):
                         if u() < 0.75:
-                            stage.paint(box(float(px), float(py), float(px) + 4.5, float(py) + 6), pane, "detail")
+                            lit = "spark" if pane == _LAMP else "detail"
+                            stage.paint(box(float(px), float(py), float(px) + 4.5, float(py) + 6), pane, lit)
             x += wide + (u(0, 5) if near else 0)
     stage.paint(box(-4, hor + 2, w + 4, h + 4), stage.lit((168, 166, 172)))
     road = hor + (h - hor) * 0.28
@@ -339,7 +340,7 @@ def room(stage: Stage) -> None:
 def space(stage: Stage) -> None:
     w, h, u = stage.width, stage.height, stage.rng.uniform
     for _ in range(int(34 * w / 256)):
-        stage.paint(oval(u(0, w), u(0, h), u(0.6, 2.0)), mix(_WHITE, (190, 200, 255), u()), "detail")
+        stage.paint(oval(u(0, w), u(0, h), u(0.6, 2.0)), mix(_WHITE, (190, 200, 255), u()), "spark")
     for color in ((110, 60, 170), (40, 90, 170)):
         stage.paint(poly(u(0, w), u(0, h * 0.6), u(60, 100), u(40, 70)), color, "soft", 0.5)
     x, y, r = (u(0.1, 0.26) if u() < 0.5 else u(0.74, 0.9)) * w, u(32, 58), u(18, 26)
@@ -371,8 +372,7 @@ def build_stage(scene: Scene, rng: np.random.Generator, width: float, height: fl
     jitter = rng.normal() * 4 + rng.normal(size=3) * 1.5
     top, bottom = (tuple(float(v) for v in np.clip(np.array(c) + jitter, 0, 255)) for c in SKIES[scene.time])
     sky: tuple[Rgb, Rgb] = ((top[0], top[1], top[2]), (bottom[0], bottom[1], bottom[2]))
-    if scene.place == "space":
-        sky = ((10, 8, 30), (34, 22, 70))
+    sky = ((10, 8, 30), (34, 22, 70)) if scene.place == "space" else sky
     stage = Stage(rng, width, height, height * rng.uniform(0.58, 0.67), scene.time, sky)
     if scene.place != "space":
         hang_sky(stage, with_moon=all(thing.name != "moon" for thing in scene.things))

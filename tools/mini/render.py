@@ -35,7 +35,7 @@ def _radius(scene: Scene, rng: np.random.Generator, total: int) -> float:
     """Half a subject's size in design units: about half of the short side for one, less for more."""
     if total == 1 and scene.size is not None:
         return float(rng.uniform(32, 40) if scene.size == "small" else rng.uniform(84, 96))
-    low, high = {1: (56, 70), 2: (44, 52), 3: (33, 39)}[total]
+    low, high = {1: (56, 70), 2: (44, 52), 3: (31, 37)}[total]
     return float(rng.uniform(low, high))
 
 
@@ -134,7 +134,7 @@ def _lines(shapes: list[Shape], width: int, height: int, scale: float) -> NDArra
     lines = np.zeros((height, width), np.uint8)
     thick = max(1, round(2 * scale))
     for shape in shapes:
-        if shape.role in ("back", "subject") and shape.alpha == 1.0:
+        if shape.role in ("back", "light", "subject") and shape.alpha == 1.0:
             points = np.rint(shape.points * (16 * scale)).astype(np.int32)
             cv2.fillPoly(lines, [points], (0,), cv2.LINE_8, 4)
             cv2.polylines(lines, [points], True, (255,), thick, cv2.LINE_AA, 4)

@@ -16,8 +16,9 @@ Rgb: TypeAlias = tuple[float, float, float]
 class Shape:
     """`role` says what styles may do with it:
 
-    "back": scenery with an outline; "detail": scenery without one; "subject": part of a subject; "soft": a blurred
-    ellipse whose two points are its centre and its radii; "rim": drawn as a thick outline behind a subject.
+    "back": scenery with an outline; "detail": scenery without one; "light": sun, moon or lightning; "spark": a star, a
+    snowflake or a lit window; "subject": part of a subject; "soft": a blurred ellipse whose two points are its centre
+    and its radii; "rim": drawn as a thick outline behind a subject.
     """
 
     points: Points

@@ -84,7 +84,7 @@ def _fill(picture: Picture, recolor: Recolor, sky: Callable[[Rgb], Rgb], outline
             _blend(image, points, recolor(shape), shape.alpha)
         else:
             cv2.fillPoly(image, [points], recolor(shape), cv2.LINE_AA, 4)
-            if outline is not None and shape.role != "detail":
+            if outline is not None and shape.role not in ("detail", "spark"):
                 cv2.polylines(image, [points], True, outline(shape), thick, cv2.LINE_AA, 4)
     return image
 
@@ -196,7 +196,9 @@ def neon(picture: Picture, rng: np.random.Generator) -> Image:
     def dim(shape: Shape) -> Rgb:
         if shape.role == "subject":
             return mix(shape.color, black, 0.42)
-        return shape.color if shape.role == "soft" else mix(shape.color, black, 0.74)
+        if shape.role == "soft":  # halos of lights keep their colour, veils of fog are dimmed
+            return shape.color if max(shape.color) - min(shape.color) > 20 else mix(shape.color, black, 0.6)
+        return mix(shape.color, black, {"light": 0.0, "spark": 0.45}.get(shape.role, 0.74))
 
     def tube(shape: Shape) -> Rgb:
         glow = _glowing(shape.color)
@@ -223,13 +225,14 @@ def paper(picture: Picture, rng: np.random.Generator) -> Image:
         )
         for y, share, bend in ((38, 0.33, 0.6), (82, 0.66, 0.4), (124, 1.0, 0.7))
     ]
-    flat_colors = [*strips, *flat_colors]
+    if sum(abs(a - b) for a, b in zip(*picture.sky, strict=True)) > 60:  # a plain background stays one sheet
+        flat_colors = [*strips, *flat_colors]
     bare = Picture(picture.width, picture.height, picture.scale, (picture.sky[0],) * 2, picture.horizon, flat_colors)
     image = _fill(bare, sheet, lambda c: mix(c, (255, 250, 240), 0.14), rim=7)
     level = np.zeros((picture.height, picture.width), np.uint8)
     depth = 0
     for shape in flat_colors:
-        if shape.alpha < 1:
+        if shape.alpha < 1 or shape.role in ("detail", "spark"):
             continue
         depth = min(depth + 1, 254)
         points = np.rint(shape.points * (16 * picture.scale)).astype(np.int32)
@@ -317,7 +320,7 @@ def stained_glass(picture: Picture, rng: np.random.Generator) -> Image:
         points = np.rint(shape.points * (16 * picture.scale)).astype(np.int32)
         if shape.role == "rim":
             cv2.polylines(mask, [points], True, (255,), thick, cv2.LINE_AA, 4)
-        elif shape.role == "back" and shape.alpha == 1:
+        elif shape.role in ("back", "light") and shape.alpha == 1:
             cv2.fillPoly(mask, [points], (0,), cv2.LINE_8, 4)
             cv2.polylines(mask, [points], True, (255,), max(1, thick // 2), cv2.LINE_AA, 4)
         elif shape.role == "subject":
