@@ -34,6 +34,12 @@ class TooManyRequests(StudioError):
     status = 429
 
 
+class Closing(StudioError):
+    """The studio is being stopped."""
+
+    status = 503
+
+
 class ModelError(StudioError):
     """A model that cannot be read or loaded."""
 

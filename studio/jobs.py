@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from studio import plan
 from studio.board import Board, Stop, Turn
 from studio.engine import Engine, Failed, Finished
-from studio.errors import EngineDied, NotFound, StudioError, TooManyRequests
+from studio.errors import Closing, EngineDied, NotFound, StudioError, TooManyRequests
 from studio.job_store import ACTIVE, JobState, JobStore, Ticket
 from studio.line import Line
 from studio.request import GenerationRequest, GenerationResult, ResolvedRequest
@@ -90,7 +90,7 @@ class Jobs:
         resolved = self._resolve(request)
         with self._changed:
             if self._closing:
-                raise StudioError("The studio is closing; try again when it is back.")
+                raise Closing("The studio is closing; try again when it is back.")
             if (owed := self._line.owed(owner)) + resolved.count > self._max_pictures:
                 raise TooManyRequests(
                     f"You have {owed} pictures waiting and may have {self._max_pictures}; wait for some, or cancel one."

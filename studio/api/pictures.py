@@ -12,9 +12,10 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
+from studio.access import OWNER
 from studio.api import body
 from studio.api.stream import described
-from studio.errors import NotFound
+from studio.errors import Forbidden, NotFound
 from studio.gallery import Gallery
 from studio.gallery_db import Record
 
@@ -33,9 +34,6 @@ class _Switch(BaseModel):
 def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
     """Another owner's picture is answered like one that does not exist."""
     routes = APIRouter()
-
-    def own(picture: str, request: Request) -> Record:
-        return gallery.record(picture, owner_of(request))
 
     @routes.get("/pictures")
     def search(
@@ -66,7 +64,7 @@ def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
 
     @routes.get("/pictures/{picture}")
     def details(picture: str, request: Request) -> dict[str, object]:
-        record = own(picture, request)
+        record = gallery.record(picture, owner_of(request))
         return {
             **brief(record),
             "infotext": record.infotext,
@@ -75,22 +73,21 @@ def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
 
     @routes.get("/pictures/{picture}/file")
     def file(picture: str, request: Request, download: bool = False) -> FileResponse:
-        record = own(picture, request)
-        name = Path(record.path).name
+        path = gallery.path(picture, owner_of(request))
         return _sent(
-            gallery.path(record.id),
+            path,
             "image/png",
-            filename=name,
+            filename=path.name,
             content_disposition_type="attachment" if download else "inline",
         )
 
     @routes.get("/pictures/{picture}/thumb")
     def thumb(picture: str, request: Request) -> FileResponse:
-        return _sent(gallery.thumb(own(picture, request).id))
+        return _sent(gallery.thumb(picture, owner_of(request)))
 
     @routes.get("/pictures/{picture}/film")
     def film(picture: str, request: Request) -> FileResponse:
-        path = gallery.film(own(picture, request).id)
+        path = gallery.film(picture, owner_of(request))
         if path is None:
             raise NotFound("This picture has no film.")
         return _sent(path)
@@ -98,26 +95,20 @@ def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
     @routes.post("/pictures/{picture}/favourite")
     async def favourite(picture: str, request: Request) -> dict[str, object]:
         switch = body.parse(_Switch, await body.read(request, 1024))
-
-        def change() -> Record:
-            record = own(picture, request)
-            gallery.favourite(record.id, switch.on)
-            return own(picture, request)
-
-        return brief(await run_in_threadpool(change))
+        return brief(await run_in_threadpool(gallery.favourite, picture, switch.on, owner_of(request)))
 
     @routes.post("/pictures/{picture}/trash")
     def trash(picture: str, request: Request) -> dict[str, object]:
-        gallery.trash(own(picture, request).id)
-        return brief(own(picture, request))
+        return brief(gallery.trash(picture, owner_of(request)))
 
     @routes.post("/pictures/{picture}/restore")
     def restore(picture: str, request: Request) -> dict[str, object]:
-        gallery.restore(own(picture, request).id)
-        return brief(own(picture, request))
+        return brief(gallery.restore(picture, owner_of(request)))
 
     @routes.post("/gallery/rebuild")
-    def rebuild() -> dict[str, object]:
+    def rebuild(request: Request) -> dict[str, object]:
+        if owner_of(request) != OWNER:
+            raise Forbidden("Only the studio's owner can rebuild its gallery.")
         gallery.rebuild()
         return {"health": gallery.health}
 
