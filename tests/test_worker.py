@@ -15,7 +15,7 @@ import pytest
 from studio.engine import EngineOptions, Event, Failed, Finished, Preview, Progress, State
 from studio.request import GenerationResult, ResolvedRequest
 from studio.worker import ProcessEngine
-from tests.requests import resolved
+from tests.resolved import resolved
 
 FAKE = "tests.fake_drawer:FakeDrawer"
 OPTIONS = EngineOptions(Path("nowhere"), hang_after=4.0)
@@ -219,14 +219,14 @@ import sys, time
 from pathlib import Path
 from studio.engine import EngineOptions
 from studio.worker import ProcessEngine
-from tests.requests import resolved
+from tests.resolved import resolved
 if __name__ == "__main__":
     engine = ProcessEngine(EngineOptions(Path(sys.argv[2])), build=sys.argv[1])
     events = engine.generate(resolved(sys.argv[3], steps=150))
     while engine.status.state not in ("ready", "busy"):
         next(events)
-    print(engine.pid, flush=True)
     try:
+        print(engine.pid, flush=True)
         for event in events:
             time.sleep(0.1)
     except KeyboardInterrupt:
