@@ -158,7 +158,7 @@ class Gallery:
         if before is not None:
             conditions.append("id < ?")
             values.append(before)
-        conditions += [f"trashed = {int(trashed)}", "missing = 0", *(["favourite"] if favourite else [])]
+        conditions += [f"trashed = {int(trashed)}", "missing = 0", *(["favourite = 1"] if favourite else [])]
         limit = min(max(limit, 1), _MOST_ON_A_PAGE)
         order = f"{' AND '.join(conditions)} ORDER BY id DESC LIMIT {limit + 1}"
         found = self._database.read(lambda db: gallery_db.many(db, order, values))

@@ -29,7 +29,9 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX pictures_by_owner ON pictures (owner, id)",
         "CREATE INDEX pictures_by_model ON pictures (model, id)",
         "CREATE INDEX pictures_by_day ON pictures (day, id)",
-        "CREATE INDEX pictures_favourite ON pictures (id) WHERE favourite",
+        "CREATE INDEX pictures_favourite ON pictures (id) WHERE favourite = 1",
+        "CREATE INDEX pictures_trashed ON pictures (id) WHERE trashed = 1",
+        "CREATE INDEX pictures_facets ON pictures (owner, trashed, missing, model, day, title, favourite)",
         "CREATE INDEX pictures_known ON pictures (path, id, missing)",
         """CREATE VIRTUAL TABLE words USING fts5(
             full_prompt, full_negative, title, model, content='pictures', content_rowid='serial',

@@ -8,7 +8,7 @@ import re
 import secrets
 import string
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +20,15 @@ from studio.gallery_origin import PARAMETERS, Origin, detached, texts
 from studio.request import GenerationResult
 
 LONGEST_NAME: Final = 120
-FIELDS: Final = ("number", "seed", "model", "width", "height", "date", "time", "prompt")
+_NUMBERS: Final = ("number", "seed", "width", "height")
+_TEXTS: Final = ("model", "date", "time", "prompt")
+FIELDS: Final = (*_NUMBERS, *_TEXTS)
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSED: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES)
 _SPEC: Final = re.compile(r"0?\d?\d?d?")
+_PLAIN: Final = re.compile("")
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 _DEVICES: Final = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?", re.IGNORECASE)
 
@@ -185,7 +188,7 @@ def check_pattern(pattern: str) -> None:
     BadRequest: a file name cannot be made from `pattern`.
     """
     try:
-        name = file_name(pattern, dict.fromkeys(FIELDS, 1))
+        name = file_name(pattern, dict.fromkeys(_NUMBERS, 1) | dict.fromkeys(_TEXTS, "x"))
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as broken:
         known = ", ".join(f"{{{field}}}" for field in FIELDS)
         raise BadRequest(f"The file name pattern “{pattern[:80]}” cannot be used; its fields are {known}.") from broken
@@ -193,7 +196,7 @@ def check_pattern(pattern: str) -> None:
         raise BadRequest("The file name pattern is empty; try {number:05d}-{seed}.")
 
 
-def file_name(pattern: str, fields: dict[str, object]) -> str:
+def file_name(pattern: str, fields: Mapping[str, object]) -> str:
     """A name of at most 120 characters without its suffix, good on Linux, macOS and Windows alike.
 
     Only the fields themselves are reached, never their attributes. Other scripts and emoji are kept.
@@ -203,8 +206,8 @@ def file_name(pattern: str, fields: dict[str, object]) -> str:
         name += literal
         if field is None:
             continue
-        if conversion or field not in FIELDS or not _SPEC.fullmatch(spec or ""):
-            raise ValueError(f"no field {field!r}")
+        if conversion or not (_SPEC if field in _NUMBERS else _PLAIN).fullmatch(spec or ""):
+            raise ValueError(f"{field!r} cannot be written so")
         value = fields[field]
         name += format(value, spec or "") if isinstance(value, int) else _words(str(value))
     name = _FORBIDDEN.sub("-", unicodedata.normalize("NFC", name))
