@@ -1,0 +1,39 @@
+// The house's own routes. Every refusal becomes an Error whose message is the sentence to show.
+
+const root = () => `${(window.gradio_config?.root ?? "").replace(/\/$/, "")}/studio`;
+
+export const url = {
+  events: () => `${root()}/events`,
+  file: (id) => `${root()}/pictures/${encodeURIComponent(id)}/file`,
+  download: (id) => `${root()}/pictures/${encodeURIComponent(id)}/file?download=1`,
+  thumb: (id) => `${root()}/pictures/${encodeURIComponent(id)}/thumb`,
+  film: (id) => `${root()}/pictures/${encodeURIComponent(id)}/film`,
+};
+
+async function ask(method, path, body) {
+  let answer;
+  try {
+    answer = await fetch(root() + path, {
+      method,
+      headers: body === undefined ? {} : { "content-type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch {
+    throw new Error("The studio does not answer; is it still running?");
+  }
+  const told = await answer.json().catch(() => null);
+  if (!answer.ok) throw new Error(told?.error ?? `The studio answered with an error (${answer.status}).`);
+  return told;
+}
+
+const at = (id) => `/pictures/${encodeURIComponent(id)}`;
+
+export const cancelJob = (id) => ask("POST", `/jobs/${encodeURIComponent(id)}/cancel`);
+export const saveAgain = (id) => ask("POST", `/jobs/${encodeURIComponent(id)}/save`);
+export const pictures = (query) => ask("GET", `/pictures?${new URLSearchParams(query)}`);
+export const facets = () => ask("GET", "/facets");
+export const picture = (id) => ask("GET", at(id));
+export const setFavourite = (id, on) => ask("POST", `${at(id)}/favourite`, { on });
+export const trash = (id) => ask("POST", `${at(id)}/trash`);
+export const restore = (id) => ask("POST", `${at(id)}/restore`);
+export const rebuild = () => ask("POST", "/gallery/rebuild");

@@ -1,0 +1,105 @@
+// Building the page by hand: text always becomes text nodes, so no prompt or file name can turn into markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// Paths on a 24 × 24 grid, drawn as lines of the text's colour.
+const ICONS = {
+  sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8M12 2v2M12 20v2M4.9 4.9l1.4 1.4M17.7 17.7l1.4 1.4M2 12h2M20 12h2M4.9 19.1l1.4-1.4M17.7 6.3l1.4-1.4",
+  moon: "M20.5 14.2A8.5 8.5 0 0 1 9.8 3.5a8.5 8.5 0 1 0 10.7 10.7z",
+  help: "M9.2 9a3 3 0 1 1 4.4 2.6c-.9.5-1.6 1.2-1.6 2.4M12 17.5v.01M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
+  swap: "M7 4 3 8l4 4M3 8h15M17 12l4 4-4 4M21 16H6",
+  dice: "M5 3h14a2 2 0 0 1 2 2v14a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2M8 8v.01M16 8v.01M12 12v.01M8 16v.01M16 16v.01",
+  again: "M3 12a9 9 0 1 0 3-6.7L3 8M3 3v5h5",
+  download: "M12 3v12M7 10l5 5 5-5M4 20h16",
+  copy: "M9 9h10a1 1 0 0 1 1 1v10a1 1 0 0 1-1 1H9a1 1 0 0 1-1-1V10a1 1 0 0 1 1-1M16 9V4a1 1 0 0 0-1-1H4a1 1 0 0 0-1 1v11a1 1 0 0 0 1 1h4",
+  sliders: "M4 6h10M18 6h2M4 12h2M10 12h10M4 18h8M16 18h4M16 4v4M8 10v4M14 16v4",
+  compare: "M12 3v18M8 7H4v10h4M16 7h4v10h-4",
+  film: "M4 4h16v16H4zM8 4v16M16 4v16M4 8h4M4 12h4M4 16h4M16 8h4M16 12h4M16 16h4",
+  expand: "M9 3H3v6M15 3h6v6M9 21H3v-6M15 21h6v-6M3 3l7 7M21 3l-7 7M3 21l7-7M21 21l-7-7",
+  star: "M12 3.5l2.6 5.4 5.9.8-4.3 4.1 1 5.9L12 16.9l-5.2 2.8 1-5.9L3.5 9.7l5.9-.8z",
+  trash: "M4 7h16M10 11v6M14 11v6M6 7l1 13h10l1-13M9 7V4h6v3",
+  restore: "M4 7h16M6 7l1 13h10l1-13M9 7V4h6v3M12 17v-6M9.5 13.5 12 11l2.5 2.5",
+  close: "M6 6l12 12M18 6 6 18",
+  left: "M15 5l-7 7 7 7",
+  right: "M9 5l7 7-7 7",
+  down: "M5 9l7 7 7-7",
+  search: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14M16.2 16.2 21 21",
+  picture: "M4 4h16a1 1 0 0 1 1 1v14a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1V5a1 1 0 0 1 1-1M3 16l5-5 4 4 3-3 6 6M15.5 8.5v.01",
+  play: "M7 4v16l13-8z",
+  pause: "M8 5v14M16 5v14",
+  stop: "M7 7h10v10H7z",
+};
+
+/** An element with attributes (`on…` are listeners, `true`/`false` set or leave out) and children; texts are text. */
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** A button with an icon; `label` is its name for everybody and, unless `text`, only its tooltip for the eye. */
+export function iconButton(name, label, onclick, { text = false, ...attributes } = {}) {
+  return el(
+    "button",
+    { type: "button", class: text ? "tool with-text" : "tool", title: text ? null : label, "aria-label": text ? null : label, onclick, ...attributes },
+    icon(name),
+    text ? el("span", {}, label) : null,
+  );
+}
+
+/** Replace the children of `element`, but leave it alone while they are the very same nodes. */
+export function fill(element, ...children) {
+  const wanted = children.filter(Boolean);
+  if (wanted.length === element.childNodes.length && wanted.every((child, i) => child === element.childNodes[i])) return;
+  element.replaceChildren(...wanted);
+}
+
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** "1.4 s", "12 s", "3 min 20 s" */
+export function duration(seconds) {
+  if (seconds < 10) return `${Math.max(0, seconds).toFixed(1)} s`;
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+export function remembered(key, otherwise) {
+  try {
+    return localStorage.getItem(`pochade.${key}`) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+/** Storage may be full or forbidden; then the page simply forgets. */
+export function remember(key, value) {
+  try {
+    localStorage.setItem(`pochade.${key}`, value);
+  } catch {
+    return;
+  }
+}
+
+export const isTyping = (target) =>
+  target instanceof HTMLElement &&
+  (target.isContentEditable || target.matches("textarea, select, input:not([type=checkbox], [type=range], [type=radio])"));

@@ -1,0 +1,220 @@
+// The form's small comforts, around Gradio's own controls: examples, folds, sizes, seeds, styles, memory.
+
+import { el, icon, iconButton, remember, remembered as recall, setText } from "./dom.js";
+import { follow, session } from "./session.js";
+import { quiet, say, toast } from "./notices.js";
+
+const SETTINGS = "settings";
+const listeners = new Set();
+let facts = { names: [], examples: [], defaults: {}, styles: {} };
+let current = null; // field name → value, once the form has been filled
+let saving = 0;
+
+const field = (id) => document.querySelector(`#${id} textarea, #${id} input`);
+
+/** Type `text` into one of Gradio's fields, as the artist would. */
+function type(id, text) {
+  const input = field(id);
+  if (!input) return;
+  const kind = input instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
+  Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(input, text);
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+  input.dispatchEvent(new Event("blur"));
+}
+
+/** What the chosen model likes, by field name. */
+const likes = () => facts.defaults[current?.model] ?? Object.values(facts.defaults)[0] ?? {};
+
+const RESET = { width: () => "", height: () => "", seed: () => "", count: () => "1", steps: () => String(likes().steps), guidance: () => String(likes().guidance) };
+
+/** Double-clicking the name of a setting puts its default back. */
+document.addEventListener("dblclick", ({ target }) => {
+  const name = target.closest?.("label, [data-testid=block-info]") && Object.keys(RESET).find((id) => target.closest(`#${id}`));
+  if (name && !target.matches("input")) type(name, RESET[name]());
+});
+
+function onShown(listener) {
+  listeners.add(listener);
+  if (current) listener(current);
+}
+
+/** Gradio: what the browser remembers, or nothing. */
+export const remembered = () => recall(SETTINGS, "");
+
+/** Gradio: the form has been filled from memory; from here on changes are remembered. */
+export function restored(values) {
+  current = {};
+  shown(values);
+}
+
+/** Gradio: these are the values of all controls now. */
+export function shown(values) {
+  if (!current) return; // before the memory has been read it must not be overwritten
+  current = Object.fromEntries(facts.names.map((name, i) => [name, values[i]]));
+  for (const listener of listeners) listener(current);
+  clearTimeout(saving);
+  saving = setTimeout(save, 250);
+}
+
+function save() {
+  saving = 0;
+  if (current) remember(SETTINGS, JSON.stringify(current));
+}
+
+addEventListener("pagehide", () => saving && save());
+
+/** Gradio: what became of a request: { job }, { reused } or { error }. */
+export function answer(told) {
+  if (told?.error) say(told.error, "error");
+  else if (told?.job) {
+    quiet();
+    follow(told.job);
+  } else if (told?.reused) {
+    quiet();
+    toast("These are the settings of that picture, its seed included.");
+  }
+}
+
+export function generate() {
+  // Leaving a number field makes Gradio take over what was typed.
+  const active = document.activeElement;
+  if (active instanceof HTMLInputElement) active.blur();
+  requestAnimationFrame(() => {
+    document.getElementById("generate")?.click();
+    active?.focus?.({ preventScroll: true });
+  });
+}
+
+export function swapSize() {
+  const [width, height] = [field("width"), field("height")];
+  if (!width || !height) return;
+  const [w, h] = [width.value || width.placeholder, height.value || height.placeholder];
+  type("width", h);
+  type("height", w);
+}
+
+let reuseTrigger = null;
+
+/** Fill the form with the settings of a picture. */
+export function reuse(id) {
+  reuseTrigger?.("reuse", { id });
+}
+
+export function examples(element, data, trigger) {
+  facts = data;
+  reuseTrigger = trigger;
+  const chips = facts.examples.map((text) => el("button", { type: "button", class: "chip", onclick: () => use(text) }, text));
+  function use(text) {
+    type("prompt", text);
+    field("prompt").focus();
+  }
+  element.replaceChildren(el("div", { class: "examples", role: "group", "aria-label": "Example prompts" }, ...chips));
+  for (const id of ["prompt", "negative"]) field(id)?.setAttribute("dir", "auto"); // Arabic and Hebrew too
+  onShown(({ prompt: text }) => {
+    // They are for beginning: with an own prompt in the field they would only be in the way.
+    const beginning = !text?.trim() || facts.examples.includes(text);
+    element.toggleAttribute("data-away", !beginning);
+    chips.forEach((chip, i) => (chip.hidden = facts.examples[i] === text));
+  });
+}
+
+export function fold(element, [name, title]) {
+  const key = `fold.${name}`;
+  const summary = el("span", { class: "fold-summary" });
+  const button = el(
+    "button",
+    { type: "button", class: "fold-button", "aria-expanded": recall(key, "no") === "yes", onclick: toggle },
+    icon("right"),
+    el("span", { class: "fold-title" }, title),
+    summary,
+  );
+  function toggle() {
+    const open = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", open);
+    remember(key, open ? "yes" : "no");
+  }
+  element.replaceChildren(button);
+  onShown((values) => setText(summary, SUMMARIES[name](values)));
+}
+
+const SUMMARIES = {
+  negative: ({ negative }) => negative?.trim() ?? "",
+  sampling: ({ sampler, scheduler, steps, guidance }) => `${sampler} ${scheduler} · ${steps} steps · ${guidance}`,
+};
+
+export function stylePreview(element) {
+  onShown(({ styles }) => {
+    const rows = (styles ?? [])
+      .filter((name) => name in facts.styles)
+      .map((name) => {
+        const { prompt, negative } = facts.styles[name];
+        return el(
+          "div",
+          { class: "style-row" },
+          el("dt", {}, name),
+          el("dd", {}, prompt, negative && el("span", { class: "style-not" }, ` not: ${negative}`)),
+        );
+      });
+    element.replaceChildren(...(rows.length ? [el("dl", { class: "styles-add" }, ...rows)] : []));
+  });
+}
+
+export function swap(element) {
+  element.replaceChildren(iconButton("swap", "Swap width and height (X)", swapSize, { "aria-keyshortcuts": "X" }));
+}
+
+const ASPECTS = [
+  ["1:1", 1, 1],
+  ["4:3", 4, 3],
+  ["3:4", 3, 4],
+  ["3:2", 3, 2],
+  ["2:3", 2, 3],
+  ["16:9", 16, 9],
+  ["9:16", 9, 16],
+];
+
+/** Width and height of `across` : `down` with about the pixels the model was made for, as multiples of eight. */
+export function sized([width, height], across, down) {
+  const unit = Math.sqrt((width * height) / (across * down));
+  return [across, down].map((side) => Math.max(64, Math.round((side * unit) / 8) * 8));
+}
+
+export function aspects(element) {
+  const own = () => [likes().width, likes().height];
+  const chips = ASPECTS.map(([label, across, down]) => {
+    const scale = 14 / Math.max(across, down);
+    const shape = el("span", { class: "shape", style: `width:${across * scale}px;height:${down * scale}px` });
+    const choose = () => {
+      const [width, height] = sized(own(), across, down);
+      type("width", String(width));
+      type("height", String(height));
+    };
+    return el("button", { type: "button", class: "chip aspect", onclick: choose, "aria-pressed": "false" }, shape, label);
+  });
+  element.replaceChildren(el("div", { class: "aspects", role: "group", "aria-label": "Aspect ratio" }, ...chips));
+  onShown((values) => {
+    const [width, height] = [values.width ?? own()[0], values.height ?? own()[1]];
+    ASPECTS.forEach(([, across, down], i) => {
+      const [w, h] = sized(own(), across, down);
+      chips[i].setAttribute("aria-pressed", String(w === width && h === height));
+    });
+  });
+}
+
+export function seedTools(element) {
+  const dice = () => type("seed", String(crypto.getRandomValues(new Uint32Array(1))[0]));
+  const last = iconButton("again", "Reuse the last seed", () => session.lastSeed !== null && type("seed", session.lastSeed));
+  const clear = iconButton("close", "Random again: a new seed for each picture", () => type("seed", ""));
+  element.replaceChildren(iconButton("dice", "Throw the dice for a seed", dice), last, clear);
+  onShown(({ seed }) => (clear.disabled = !seed));
+}
+
+/** On a phone the settings below the picture are folded away. */
+export function settingsToggle(element) {
+  const button = el("button", { type: "button", class: "settings-toggle", "aria-expanded": "false", onclick: toggle }, icon("sliders"), "Settings", icon("down"));
+  function toggle() {
+    button.setAttribute("aria-expanded", String(button.getAttribute("aria-expanded") !== "true"));
+  }
+  element.replaceChildren(button);
+}
+

@@ -1,0 +1,13 @@
+// Starts everything that does not belong to one widget. Widgets import their own modules when Gradio shows them.
+
+import * as live from "./live.js";
+import * as routes from "./routes.js";
+import { listen } from "./shortcuts.js";
+import { answer, generate, remembered, restored, shown, swapSize } from "./form.js";
+import { stop } from "./session.js";
+
+// What the page's Gradio events call.
+Object.assign(window.pochade, { answer, remembered, restored, shown });
+routes.start();
+live.start();
+listen({ generate, stop, swap: swapSize });

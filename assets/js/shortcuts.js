@@ -1,0 +1,67 @@
+// The keyboard: one table for what the keys do and for the help that tells it.
+
+import { el, iconButton, isTyping } from "./dom.js";
+import { go, route } from "./routes.js";
+
+const SHORTCUTS = [
+  [["Ctrl", "Enter"], "Generate"],
+  [["Esc"], "Stop drawing"],
+  [["X"], "Swap width and height"],
+  [["G"], "Gallery, and back"],
+  [["←", "→"], "Previous and next picture"],
+  [["/"], "Search in the gallery"],
+  [["?"], "This help"],
+];
+
+let help = null;
+
+export function showHelp() {
+  if (!help) {
+    const rows = SHORTCUTS.map(([keys, does]) =>
+      el("div", { class: "shortcut" }, el("dt", {}, ...keys.map((key) => el("kbd", {}, key))), el("dd", {}, does)),
+    );
+    help = el(
+      "dialog",
+      { class: "sheet help", "aria-labelledby": "help-title", onclick: (event) => event.target === help && help.close() },
+      el("div", { class: "sheet-head" }, el("h2", { id: "help-title" }, "Keyboard shortcuts"), iconButton("close", "Close", () => help.close())),
+      el("dl", { class: "shortcuts" }, ...rows),
+      el("p", { class: "quiet" }, "Double-click the name of a setting to put its default back."),
+    );
+    document.body.append(help);
+  }
+  help.showModal();
+}
+
+/** `actions`: generate, stop, swap */
+export function listen(actions) {
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      if (event.isComposing) return;
+      const modal = document.querySelector("dialog[open]");
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !modal && route() === "create") {
+        event.preventDefault();
+        event.stopPropagation();
+        actions.generate();
+        return;
+      }
+      if (modal || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === "Escape") {
+        // An open list of choices closes first; the next press stops.
+        if (!document.activeElement?.closest("[aria-expanded=true]") && !document.querySelector("ul.options")) actions.stop();
+        return;
+      }
+      if (isTyping(event.target)) return;
+      const key = event.key.toLowerCase();
+      if (key === "x" && route() === "create") actions.swap();
+      else if (key === "g") go(route() === "gallery" ? "create" : "gallery");
+      else if (event.key === "?") showHelp();
+      else if (event.key === "/") {
+        go("gallery");
+        requestAnimationFrame(() => document.getElementById("gallery-search")?.focus());
+      } else return;
+      event.preventDefault();
+    },
+    true,
+  );
+}

@@ -1,0 +1,224 @@
+"""The artist's controls, read into a request and filled from one. Text to image uses it now; other tabs will share it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+import gradio as gr
+from pydantic import TypeAdapter, ValidationError
+
+from studio import plan, samplers
+from studio.errors import BadRequest, StudioError
+from studio.request import SEED_END, Defaults, GenerationRequest
+
+if TYPE_CHECKING:
+    from gradio.components import Component
+
+    from studio.catalog import Catalog
+    from studio.gallery import Gallery
+    from studio.jobs import Jobs
+    from studio.presets import Presets, Style
+    from studio.settings import Settings
+
+#: In the words the embedded model was trained on; the first is already in the field on a first visit.
+EXAMPLES: Final = (
+    "a red sailboat on the sea at sunset, watercolor",
+    "a white owl in the forest at night, ink drawing",
+    "a yellow house in the hills under the aurora, oil painting",
+    "a teal robot in the city in the fog, pixel art",
+)
+_SEED = re.compile(r"-?[0-9]{1,20}")
+#: What the browser remembers by name: plain values, nothing that could be code.
+_Saved: Final = TypeAdapter(dict[str, str | float | list[str] | None])
+_REMEMBERED_AT_MOST: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """Everything the page stands on."""
+
+    jobs: Jobs
+    catalog: Catalog
+    presets: Presets
+    gallery: Gallery
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The controls by the names of the request's fields."""
+
+    prompt: gr.Textbox
+    negative: gr.Textbox
+    styles: gr.Dropdown
+    model: gr.Dropdown
+    width: gr.Number
+    height: gr.Number
+    count: gr.Slider
+    seed: gr.Textbox
+    sampler: gr.Dropdown
+    scheduler: gr.Dropdown
+    steps: gr.Slider
+    guidance: gr.Slider
+
+    @property
+    def components(self) -> list[Component]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+NAMES: Final = tuple(field.name for field in fields(Form))
+#: What a model has an opinion about.
+OF_MODEL: Final = ("sampler", "scheduler", "steps", "guidance", "width", "height")
+
+
+def read(form: Form, values: Mapping[Component, object]) -> GenerationRequest:
+    """The request the controls ask for. An emptied control leaves its field to the model.
+
+    Raises:
+        BadRequest: a value no request may have, in one sentence.
+    """
+    given = {name: values.get(getattr(form, name)) for name in NAMES}
+    given["seed"] = read_seed(given["seed"])
+    for name in ("width", "height", "steps", "count"):
+        given[name] = _whole(given[name])
+    asked = {name: value for name, value in given.items() if value not in (None, "", [])}
+    try:
+        return GenerationRequest.model_validate(asked)
+    except ValidationError as invalid:
+        raise BadRequest(plan.sentence(invalid)) from invalid
+
+
+def read_seed(text: object) -> int | None:
+    """Empty and -1 mean random.
+
+    Raises:
+        BadRequest: not a whole number from 0 to 2**64 - 1.
+    """
+    shown = str(text if text is not None else "").strip()
+    if shown in ("", "-1"):
+        return None
+    if not _SEED.fullmatch(shown) or not 0 <= int(shown) < SEED_END:
+        short = shown if len(shown) <= 40 else f"{shown[:40]}…"
+        raise BadRequest(
+            f"“{short}” cannot be a seed; write a whole number from 0 to {SEED_END - 1}, or leave it empty for chance."
+        )
+    return int(shown)
+
+
+def _whole(value: object) -> object:
+    """Sliders and number fields hand over 512.0 for 512."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def fill(request: GenerationRequest, studio: Studio) -> dict[str, object]:
+    """What each control shows for `request`, by field name."""
+    return _settle({name: getattr(request, name) for name in NAMES}, studio)
+
+
+def default_values(studio: Studio, model: str | None = None) -> dict[str, object]:
+    """The form as a first visitor finds it, or as `model` likes it; an unknown model gives way to the default one."""
+    try:
+        spec = studio.catalog.find(model)
+    except StudioError:
+        spec = studio.catalog.find(None)
+    likes = spec.defaults
+    return {
+        "prompt": EXAMPLES[0],
+        "negative": "",
+        "styles": [],
+        "model": spec.key,
+        "count": 1,
+        "seed": "",
+        **{name: getattr(likes, name) for name in OF_MODEL},
+    }
+
+
+def restore(saved: str | None, studio: Studio) -> dict[str, object]:
+    """What a browser remembered, as far as it still makes sense; otherwise the defaults."""
+    if not saved or len(saved) > _REMEMBERED_AT_MOST:
+        return default_values(studio)
+    try:
+        return _settle(_Saved.validate_json(saved), studio)
+    except ValidationError:
+        return default_values(studio)
+
+
+def _settle(wanted: Mapping[str, object], studio: Studio) -> dict[str, object]:
+    """`wanted` by field name, with the defaults in the place of what is missing, invalid, or gone by now."""
+    model = wanted.get("model")
+    defaults = default_values(studio, model if isinstance(model, str) else None)
+    shown = dict(defaults)
+    for name in NAMES:
+        value = _whole(wanted.get(name))
+        if name == "seed":
+            shown[name] = _seed_text(value)
+        elif name != "model" and value is not None and _is_valid(name, value):
+            shown[name] = value
+    known = {style.name for style in studio.presets.styles()}
+    styles = shown["styles"]
+    shown["styles"] = [name for name in styles if name in known] if isinstance(styles, list | tuple) else []
+    if shown["sampler"] not in samplers.SAMPLERS:
+        shown["sampler"] = defaults["sampler"]
+    if shown["scheduler"] not in schedules_of(str(shown["sampler"])):
+        shown["scheduler"] = samplers.AUTOMATIC
+    return shown
+
+
+def _seed_text(value: object) -> str:
+    try:
+        seed = read_seed(value)
+    except BadRequest:
+        return ""
+    return "" if seed is None else str(seed)
+
+
+def _is_valid(name: str, value: object) -> bool:
+    try:
+        GenerationRequest.model_validate({name: value})
+    except ValidationError:
+        return False
+    return True
+
+
+def follow_model(old: Defaults, new: Defaults, shown: Mapping[str, object]) -> dict[str, object]:
+    """What the controls show after a change of model: untouched values follow, the artist's own stay."""
+    following = {}
+    for name in OF_MODEL:
+        untouched = shown[name] in (None, getattr(old, name))
+        following[name] = getattr(new, name) if untouched else shown[name]
+    if following["scheduler"] not in schedules_of(str(following["sampler"])):
+        following["scheduler"] = samplers.AUTOMATIC
+    return following
+
+
+def schedules_of(sampler: str) -> tuple[str, ...]:
+    known = samplers.SAMPLERS.get(sampler)
+    return known.schedules if known else (samplers.AUTOMATIC,)
+
+
+def updates(shown: Mapping[str, object], defaults: Defaults) -> list[object]:
+    """One Gradio update for each control, in the order of `Form.components`."""
+    answer: list[object] = []
+    for name in NAMES:
+        value = shown[name]
+        if name == "scheduler":
+            answer.append(gr.update(value=value, choices=list(schedules_of(str(shown["sampler"])))))
+        elif name in ("width", "height"):
+            answer.append(gr.update(value=value, placeholder=str(getattr(defaults, name))))
+        else:
+            answer.append(value)
+    return answer
+
+
+def for_scripts(studio: Studio) -> dict[str, object]:
+    """What the scripts need to know of the form."""
+    styles: tuple[Style, ...] = studio.presets.styles()
+    return {
+        "names": NAMES,
+        "examples": EXAMPLES,
+        "defaults": {spec.key: asdict(spec.defaults) for spec in studio.catalog.models()},
+        "styles": {style.name: {"prompt": style.prompt, "negative": style.negative} for style in styles},
+    }

@@ -1,0 +1,12 @@
+"""The gallery tab: a place for `assets/js/gallery.js`, which asks the house's own routes for everything it shows."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from studio.ui.widget import Widget
+
+
+def build() -> None:
+    with gr.Column(elem_id="gallery", elem_classes="page"):
+        Widget("gallery", elem_id="gallery-body")

@@ -1,0 +1,41 @@
+"""The page as a whole: header and tabs, and how Gradio is told to serve them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from studio.ui import gallery, text
+from studio.ui.assets import Assets
+from studio.ui.form import Studio
+from studio.ui.theme import pochade
+from studio.ui.widget import Widget
+
+__all__ = ["Studio", "build", "mount_options"]
+
+
+def build(studio: Studio) -> gr.Blocks:
+    with gr.Blocks(title="Pochade", analytics_enabled=False, fill_width=True) as page:
+        Widget("header", elem_id="header")
+        text.build(studio)
+        gallery.build()
+    page.queue(api_open=False)
+    return page
+
+
+def mount_options(assets: Path, root_path: str = "") -> dict[str, Any]:
+    """Keyword arguments for `gradio.mount_gradio_app`; `assets` holds our `css` and `js` folders."""
+    own = Assets.of(assets)
+    return {
+        "theme": pochade(),
+        "head": own.head(root_path),
+        "favicon_path": str(assets / "favicon.svg"),
+        "footer_links": [],
+        "run_history": False,
+        "ssr_mode": False,
+        "root_path": root_path or None,
+        "show_error": False,
+        "app_kwargs": {"routes": [own.route()], "openapi_url": None, "docs_url": None, "redoc_url": None},
+    }
