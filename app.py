@@ -119,7 +119,11 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[Gat
             resolve=lambda request: plan.resolve(
                 request, catalog=catalog, presets=presets, max_pixels=settings.max_pixels
             ),
-            keep=lambda result, job, index, owner: gallery.add(result, job=job, index=index, owner=owner).id,
+            keep=lambda result, job, index, owner: (
+                gallery.add(
+                    result, job=job, index=index, owner=owner, title=catalog.find(result.request.model).title
+                ).id
+            ),
         )
         try:
             app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
@@ -151,6 +155,7 @@ def _engine_options(settings: Settings) -> EngineOptions:
         threads=settings.threads,
         preview_every=settings.preview_every,
         hang_after=settings.hang_after,
+        max_pixels=settings.max_pixels,
     )
 
 
