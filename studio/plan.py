@@ -38,7 +38,7 @@ def resolve(
 
     Raises:
         BadRequest: an empty prompt, an unknown sampler, schedule type or style, or more pixels than a job may draw.
-        NotFound: no such model.
+        NotFound, ModelError: no such model, or one that cannot be used.
         TooLarge, UnreadablePicture: the input picture.
     """
     if isinstance(request, ResolvedRequest):

@@ -102,9 +102,10 @@ def foresee(
         if job.job not in places:
             places[job.job] = Place(len(places), None if clock is None else max(0.0, clock))
             unstarted -= 1
-        alone = not heap
-        each = job.seconds if job.seconds is not None else 1.0
-        pictures = job.pictures if alone or each <= 0 else min(job.pictures, max(1, math.ceil(turn / each)))
+        each = job.seconds or 1.0
+        pictures = min(job.pictures, max(1, math.ceil(turn / each)))
+        while pictures < job.pictures and (not heap or heap[0][0] >= served[owner] + pictures * each):
+            pictures += 1  # nobody else has had less
         clock = None if clock is None or job.seconds is None else clock + pictures * each
         served[owner] += pictures * each
         if job.pictures > pictures:

@@ -12,8 +12,10 @@ import numpy as np
 from PIL import Image
 
 from studio.engine import Event, Failed, Finished, Preview, Progress, State, Status
-from studio.request import GenerationResult, ResolvedRequest
+from studio.job_store import JobState
+from studio.request import GenerationRequest, GenerationResult, ResolvedRequest
 
+ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 #: What an engine may be told to do with a picture instead of drawing it.
 Script = Callable[[ResolvedRequest, int], str]
 
@@ -95,3 +97,31 @@ def _jpeg(rgb: bytes, width: int, height: int) -> bytes:
     file = io.BytesIO()
     Image.frombytes("RGB", (width, height), rgb).save(file, "JPEG")
     return file.getvalue()
+
+
+def ask(prompt: str = "a heron", **parts: object) -> GenerationRequest:
+    return GenerationRequest.model_validate({"prompt": prompt, **parts})
+
+
+def resolve(request: GenerationRequest) -> ResolvedRequest:
+    """As `plan.resolve` would, with a small picture and few steps."""
+    settled: dict[str, object] = {
+        "model": "mini",
+        "sampler": "Euler",
+        "scheduler": "Automatic",
+        "steps": request.steps or 4,
+        "guidance": 7.0,
+        "width": request.width or 64,
+        "height": request.height or 64,
+        "seed": request.seed or 0,
+        "full_prompt": request.prompt,
+        "full_negative": "",
+    }
+    return ResolvedRequest.model_validate({**dict(request), **settled})
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)

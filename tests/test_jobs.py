@@ -3,7 +3,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,27 +14,8 @@ from studio.engine import Engine
 from studio.errors import DiskFull, NotFound, TooManyRequests
 from studio.job_store import JobState, Ticket
 from studio.jobs import Jobs
-from studio.request import GenerationRequest, GenerationResult, Picture, ResolvedRequest
-from tests.fakes import FakeEngine, gradient
-
-ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
-
-
-def resolve(request: GenerationRequest) -> ResolvedRequest:
-    """As `plan.resolve` would, with a small picture and few steps."""
-    settled: dict[str, object] = {
-        "model": "mini",
-        "sampler": "Euler",
-        "scheduler": "Automatic",
-        "steps": request.steps or 4,
-        "guidance": 7.0,
-        "width": request.width or 64,
-        "height": request.height or 64,
-        "seed": request.seed or 0,
-        "full_prompt": request.prompt,
-        "full_negative": "",
-    }
-    return ResolvedRequest.model_validate({**dict(request), **settled})
+from studio.request import GenerationResult, Picture, ResolvedRequest
+from tests.fakes import ENDED, FakeEngine, ask, gradient, resolve, until
 
 
 @dataclass
@@ -93,20 +74,9 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
-
-
 def ended(jobs: Jobs, ticket: Ticket, seconds: float = 10.0) -> Ticket:
     until(lambda: jobs.ticket(ticket.id).state in ENDED, seconds)
     return jobs.ticket(ticket.id)
-
-
-def ask(prompt: str = "a heron", **parts: object) -> GenerationRequest:
-    return GenerationRequest.model_validate({"prompt": prompt, **parts})
 
 
 def running(jobs: Jobs, owner: str = "ann") -> bool:

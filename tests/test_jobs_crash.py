@@ -17,8 +17,7 @@ from studio.gallery import Gallery
 from studio.job_store import JobState, Ticket
 from studio.jobs import Jobs
 from studio.request import GenerationRequest
-from tests.fakes import FakeEngine, gradient
-from tests.test_jobs import ENDED, resolve, until
+from tests.fakes import ENDED, FakeEngine, gradient, resolve, until
 
 ROOT = Path(__file__).resolve().parent.parent
 FILENAME = "{number:05d}-{seed}"

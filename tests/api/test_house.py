@@ -26,8 +26,7 @@ from studio.errors import DiskFull
 from studio.gallery import Gallery
 from studio.jobs import Jobs
 from studio.request import GenerationResult
-from tests.fakes import FakeEngine, gradient
-from tests.test_jobs import resolve, until
+from tests.fakes import FakeEngine, gradient, resolve, until
 
 FILENAME = "{number:05d}-{seed}-{prompt}"
 Json = dict[str, Any]
