@@ -337,6 +337,8 @@ def _in_plain_words(error: sqlite3.Error) -> StudioError:
         return DiskFull("The disk is full: the job list cannot be written. Make room, then try again.")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return ReadOnly("The job list cannot be written; check that the data folder is writable.")
+    if code == sqlite3.SQLITE_IOERR:
+        return ReadOnly("The disk with the job list reports an error; check that it has room and is connected.")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return ReadOnly("The job list is in use by another program; try again in a moment.")
     return StudioError(f"The job list could not be used ({error}); restart the studio.")

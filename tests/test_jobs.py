@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from studio.engine import Engine
-from studio.errors import DiskFull, NotFound, TooManyRequests
+from studio.errors import DiskFull, NotFound, StudioError, TooManyRequests
 from studio.job_store import JobState, Ticket
 from studio.jobs import Jobs
 from studio.request import GenerationResult, Picture, ResolvedRequest
-from tests.fakes import ENDED, FakeEngine, ask, gradient, resolve, until
+from tests.fakes import ENDED, FakeEngine, ask, gradient, no_room, resolve, until
 
 
 @dataclass
@@ -285,6 +285,25 @@ def test_the_queue_stands_rather_than_lose_finished_pictures(house: House) -> No
             until(lambda ticket=ticket: jobs.ticket(ticket.id).state is JobState.DONE)  # type: ignore[misc]
         assert jobs.board("ann").trouble == ""
     assert house.engine.asked == 5
+
+
+def test_a_full_disk_under_the_job_list_stops_the_queue_and_loses_nothing(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open(retry_every=0.05) as jobs:
+        first, second = jobs.submit(ask("first"), "ann"), jobs.submit(ask("second"), "ann")
+        until(lambda: running(jobs))
+        with no_room():
+            house.engine.gate.set()
+            assert ended(jobs, first).unsaved
+            until(lambda: jobs.board("ann").trouble != "")
+            with pytest.raises(StudioError, match="disk"):
+                jobs.submit(ask("third"), "ann")
+            assert jobs.ticket(second.id).state is JobState.QUEUED
+        until(lambda: jobs.ticket(second.id).state is JobState.DONE)
+        until(lambda: jobs.ticket(first.id).state is JobState.DONE)
+        assert jobs.board("ann").trouble == ""
+    assert [prompt for _, prompt in house.shelf.order] == ["first", "second"]
+    assert house.engine.asked == 2
 
 
 def test_a_bug_while_saving_loses_neither_the_picture_nor_the_queue(house: House) -> None:

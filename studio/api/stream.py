@@ -11,7 +11,7 @@ from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
-from studio.board import Board, Running
+from studio.board import Board
 from studio.engine import Status
 from studio.job_store import Ticket
 from studio.jobs import Jobs
@@ -39,7 +39,7 @@ async def events(
             loop.call_soon_threadsafe(changed.set)
 
     unsubscribe = jobs.subscribe(wake)
-    last, shown, spoken = "", ("", 0), loop.time()
+    last, shown, spoken = "", b"", loop.time()
     try:
         yield "retry: 1000\n\n"
         while not jobs.closing and not await is_gone():
@@ -49,9 +49,9 @@ async def events(
             text = json.dumps(message, ensure_ascii=False)
             if text != last:
                 last, spoken = text, loop.time()
-                if (preview := _preview(board.running, shown)) is not None:
-                    shown, url = preview
-                    text = json.dumps(_with_preview(message, url), ensure_ascii=False)
+                if board.running is not None and board.running.preview not in (None, shown):
+                    shown = board.running.preview
+                    text = json.dumps(_with_preview(message, shown), ensure_ascii=False)
                 yield f"data: {text}\n\n"
             elif loop.time() - spoken >= KEEP_ALIVE:
                 spoken = loop.time()
@@ -115,17 +115,8 @@ def _brief(ticket: Ticket) -> dict[str, object]:
     }
 
 
-def _preview(running: Running | None, shown: tuple[str, int]) -> tuple[tuple[str, int], str] | None:
-    """The preview as a data URL, unless this client has it."""
-    if running is None or running.preview is None:
-        return None
-    number = running.ticket.id, running.preview_number
-    if number == shown:
-        return None
-    return number, f"data:image/jpeg;base64,{base64.b64encode(running.preview).decode()}"
-
-
-def _with_preview(message: dict[str, object], url: str) -> dict[str, object]:
+def _with_preview(message: dict[str, object], jpeg: bytes) -> dict[str, object]:
     running = message["running"]
     assert isinstance(running, dict)
+    url = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
     return {**message, "running": {**running, "preview": url}}
