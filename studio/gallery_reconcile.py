@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -104,11 +105,30 @@ def rebuild(old: Database, folder: Path) -> tuple[Database, Reconciliation]:
             building.close()
         old.close()
         aside = free_name(file.with_name(f"{file.name}.broken-{datetime.now().astimezone():%Y%m%d-%H%M%S}"))
-        for part, name in zip(_with_logs(file), _with_logs(aside), strict=True):
-            if part.exists():
-                part.rename(name)
-        fresh.rename(file)
+        _swap(fresh, file, aside)
     return Database(file), outcome
+
+
+def _swap(fresh: Path, file: Path, aside: Path) -> None:
+    """`fresh` takes the name `file` in one stroke; what had it is `aside`. On a fault nothing has changed."""
+    logs = [pair for pair in zip(_with_logs(file)[1:], _with_logs(aside)[1:], strict=True) if pair[0].exists()]
+    moved: list[tuple[Path, Path]] = []
+    if file.exists():
+        try:
+            os.link(file, aside)
+        except OSError:
+            shutil.copy2(file, aside)
+    try:
+        # A log beside a database it does not belong to would be played into it.
+        for log, name in logs:
+            log.rename(name)
+            moved.append((log, name))
+        fresh.replace(file)
+    except OSError:
+        for log, name in moved:
+            name.rename(log)
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def _with_logs(file: Path) -> list[Path]:

@@ -149,6 +149,8 @@ def _connection(name: str, *, uri: bool = False) -> sqlite3.Connection:
 def _migrate(db: sqlite3.Connection) -> None:
     with _transaction(db):
         db.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, applied TEXT NOT NULL)")
+        # SQLite says that a file is read-only at its first change, not at BEGIN IMMEDIATE.
+        db.execute("DELETE FROM migrations WHERE number < 0")
         done = {row[0] for row in db.execute("SELECT number FROM migrations")}
         if done and max(done) > len(MIGRATIONS):
             raise _Newer
