@@ -88,7 +88,7 @@ class Catalog:
 
         Reads the whole file the first time (seconds for a large model); remembered until size or date change.
         """
-        return spec.digest or self._digest(denoiser_weights(spec.path))
+        return self._digest(denoiser_weights(spec.path))
 
     def _scanned(self) -> _Scan:
         with self._lock:

@@ -52,6 +52,7 @@ SAMPLERS: Final[dict[str, Sampler]] = {
     "UniPC": Sampler("UniPCMultistepScheduler"),
     "DEIS": Sampler("DEISMultistepScheduler"),
     "DDIM": Sampler("DDIMScheduler", {"clip_sample": False}, _SPACINGS),
+    # The same sampler as Euler a, parametrised by alphas instead of sigmas.
     "DDPM": Sampler("DDPMScheduler", {"clip_sample": False}, _SPACINGS),
     "PNDM": Sampler("PNDMScheduler", {"skip_prk_steps": True}, _SPACINGS),
 }

@@ -9,6 +9,8 @@ import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from studio.diffusion import load
+
 
 def tokenizer() -> CLIPTokenizer:
     """One token per byte-level character, which is enough to tell prompts from each other."""
@@ -28,6 +30,7 @@ def stable_diffusion(
     **save: bool,
 ) -> Path:
     """Write a factor-4, four-channel Stable Diffusion 1.x pipeline folder with `native`² pixels and random weights."""
+    load.quiet()
     torch.manual_seed(seed)
     words = tokenizer()
     text = CLIPTextModel(
@@ -66,7 +69,7 @@ def stable_diffusion(
         scaling_factor=1.0,
     )
     scheduler = DPMSolverMultistepScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, prediction_type=prediction
     )
     pipe = StableDiffusionPipeline(
         vae=vae,

@@ -71,25 +71,26 @@ def _stated(file: Path, channels: int) -> Preview | None:
 
 @torch.no_grad()
 def fit(vae: Any) -> Preview:
-    """Least squares between smooth random latents and what the VAE makes of them: one small decode."""
+    """Least squares between the colours of a chart and the latents the VAE makes of it: one small encoding."""
     source = torch.Generator("cpu").manual_seed(0)
-    coarse = torch.randn((1, vae.config.latent_channels, 6, 6), generator=source)
-    latents = functional.interpolate(coarse, size=(_SMALL, _SMALL), mode="bicubic")
-    latents = latents + 0.2 * torch.randn(latents.shape, generator=source)
-    shift = getattr(vae.config, "shift_factor", None) or 0.0
-    half = vae.dtype in (torch.float16, torch.bfloat16) and bool(getattr(vae.config, "force_upcast", False))
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    patches = torch.rand((1, 3, _SMALL // 3, _SMALL // 3), generator=source) * 2 - 1
+    washes = torch.rand((1, 3, _SMALL // 6, _SMALL // 6), generator=source) * 2 - 1
+    whole = (_SMALL * factor, _SMALL * factor)
+    chart = functional.interpolate(patches, whole, mode="nearest")
+    chart = torch.cat([chart, functional.interpolate(washes, whole, mode="bilinear")]).clamp(-1, 1)
     kept = vae.dtype
+    in_full = kept == torch.float16 and bool(getattr(vae.config, "force_upcast", False))
     try:
-        if half:
+        if in_full:
             vae.to(torch.float32)
-        stored = latents.to(vae.device, vae.dtype) / vae.config.scaling_factor + shift
-        decoded = vae.decode(stored, return_dict=False)[0].float().cpu()
+        latents = vae.encode(chart.to(vae.device, vae.dtype)).latent_dist.mode().float().cpu()
     finally:
-        if half:
+        if in_full:
             vae.to(kept)
-    shown = functional.adaptive_avg_pool2d(decoded, _SMALL).clamp(-1, 1) / 2 + 0.5
-    colours = shown[0].permute(1, 2, 0).reshape(-1, 3)
-    known = latents[0].permute(1, 2, 0).reshape(-1, latents.shape[1])
+    latents = (latents - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
+    colours = functional.interpolate(chart, latents.shape[-2:], mode="area") / 2 + 0.5
+    known = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
     known = torch.cat([known, torch.ones(len(known), 1)], dim=1)
-    solved = torch.linalg.lstsq(known, colours).solution.nan_to_num()
+    solved = torch.linalg.lstsq(known, colours.permute(0, 2, 3, 1).reshape(-1, 3)).solution.nan_to_num()
     return Preview(solved[:-1].contiguous(), solved[-1].contiguous())

@@ -70,7 +70,8 @@ def _arguments(pipe: Any, request: ResolvedRequest, source: Image.Image | None) 
         "guidance_scale": request.guidance,
         "width": request.width,
         "height": request.height,
-        # On the CPU whatever the device, so that a seed means the same noise everywhere.
+        # On the CPU whatever the device, so that a seed means the same noise everywhere. PyTorch's generator there
+        # reads the lower 32 bits of a seed, as it does in every other program of this field.
         "generator": torch.Generator("cpu").manual_seed(request.seed),
         "output_type": "pt",
     }
