@@ -39,7 +39,8 @@ async def events(
             loop.call_soon_threadsafe(changed.set)
 
     unsubscribe = jobs.subscribe(wake)
-    last, shown, spoken = "", b"", loop.time()
+    last, spoken = "", loop.time()
+    shown: bytes | None = None
     try:
         yield "retry: 1000\n\n"
         while not jobs.closing and not await is_gone():
@@ -49,9 +50,10 @@ async def events(
             text = json.dumps(message, ensure_ascii=False)
             if text != last:
                 last, spoken = text, loop.time()
-                if board.running is not None and board.running.preview not in (None, shown):
-                    shown = board.running.preview
-                    text = json.dumps(_with_preview(message, shown), ensure_ascii=False)
+                preview = board.running.preview if board.running else None
+                if preview is not None and preview is not shown:
+                    shown = preview
+                    text = json.dumps(_with_preview(message, preview), ensure_ascii=False)
                 yield f"data: {text}\n\n"
             elif loop.time() - spoken >= KEEP_ALIVE:
                 spoken = loop.time()
