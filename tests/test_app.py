@@ -74,7 +74,7 @@ def test_once_draws_every_request_and_says_where_it_is(tmp_path: Path) -> None:
             assert picture.size == (line["width"], line["height"]) == (64, 64)
             assert isinstance(picture, Image.Image)
             assert picture.info["parameters"] == line["metadata"]
-        assert parse(line["metadata"])["prompt"] == prompt
+        assert parse(line["metadata"])["Prompt"] == prompt
         assert line["seconds"] > 0
 
 

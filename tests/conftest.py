@@ -1,0 +1,7 @@
+"""Before any test imports PyTorch: as `app.py` does, and no test may reach for the hub."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
