@@ -103,18 +103,22 @@ export function reuse(id) {
 export function examples(element, data, trigger) {
   facts = data;
   reuseTrigger = trigger;
-  const chips = facts.examples.map((text) => el("button", { type: "button", class: "chip", onclick: () => use(text) }, text));
   function use(text) {
     type("prompt", text);
     field("prompt").focus();
   }
-  element.replaceChildren(el("div", { class: "examples", role: "group", "aria-label": "Example prompts" }, ...chips));
-  for (const id of ["prompt", "negative"]) field(id)?.setAttribute("dir", "auto"); // Arabic and Hebrew too
-  onShown(({ prompt: text }) => {
-    // They are for beginning: with an own prompt in the field they would only be in the way.
-    const beginning = !text?.trim() || facts.examples.includes(text);
-    element.toggleAttribute("data-away", !beginning);
-    chips.forEach((chip, i) => (chip.hidden = facts.examples[i] === text));
+  let offered = false;
+  onShown(({ prompt }) => {
+    for (const id of ["prompt", "negative"]) field(id)?.setAttribute("dir", "auto"); // Arabic and Hebrew too
+    field("styles")?.setAttribute("placeholder", "Add a style");
+    // Decided once: the form must not jump under the hands of somebody who types. They are for beginning; a returning
+    // artist's own prompt needs none.
+    if (offered) return;
+    offered = true;
+    if (prompt?.trim() && !facts.examples.includes(prompt)) return;
+    const others = facts.examples.filter((text) => text !== prompt).slice(0, 3);
+    const chips = others.map((text) => el("button", { type: "button", class: "chip", onclick: () => use(text) }, text));
+    element.replaceChildren(el("div", { class: "examples", role: "group", "aria-label": "Example prompts" }, ...chips));
   });
 }
 
@@ -152,7 +156,7 @@ export function stylePreview(element) {
           "div",
           { class: "style-row" },
           el("dt", {}, name),
-          el("dd", {}, prompt, negative && el("span", { class: "style-not" }, ` not: ${negative}`)),
+          el("dd", {}, prompt.replace("{prompt}", "…"), negative && el("span", { class: "style-not" }, ` not: ${negative}`)),
         );
       });
     element.replaceChildren(...(rows.length ? [el("dl", { class: "styles-add" }, ...rows)] : []));

@@ -74,9 +74,9 @@ function describe() {
       return ["trouble", engine.detail || "The engine stopped and starts again…"];
     case "stopped":
       return ["trouble", engine.detail || "The engine is stopped."];
-    case "busy":
-      return ["busy", [running ? "Drawing" : "Busy", engine.model].filter(Boolean).join(" · ") + more];
     default:
+      if (running) return ["busy", ["Drawing", engine.model].filter(Boolean).join(" · ") + more];
+      if (engine.state === "busy") return ["busy", engine.detail || "Busy"];
       return ["ready", ["Ready", engine.model, engine.device].filter(Boolean).join(" · ") + more];
   }
 }

@@ -15,8 +15,11 @@ export function mount(element) {
   const strip = buildStrip();
   const caption = el("p", { class: "caption" });
   const { row, refresh } = actionRow(() => easel.shown());
-  element.replaceChildren(el("section", { class: "stage", "aria-label": "Picture" }, easel.element, status, row, caption, strip));
+  element.replaceChildren(el("section", { class: "stage", "aria-label": "Picture" }, easel.element, status, caption, row, strip));
+  let awaited = null;
   onSession(() => {
+    if (session.awaited && session.awaited !== awaited) easel.element.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    awaited = session.awaited;
     easel.update();
     refresh();
     tellAbout(easel.shown(), caption);
@@ -120,6 +123,7 @@ function buildStatus() {
       act.onclick = notice.action.run;
     }
     fill(strip, sentence, notice.action && act, notice.kind && dismiss);
+    if (notice.kind === "error") strip.scrollIntoView({ block: "nearest", behavior: "smooth" });
   });
   onCompare((first) => {
     element.toggleAttribute("data-comparing", Boolean(first));

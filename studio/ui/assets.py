@@ -22,7 +22,7 @@ catch { document.documentElement.dataset.theme = "dark"; }
 
 @dataclass(frozen=True, slots=True)
 class Assets:
-    """File name → content: every script under its own name, all styles together as `page.css`."""
+    """File name → content: every script under its own name, all styles, in their names' order, as `page.css`."""
 
     files: dict[str, bytes]
     digest: str

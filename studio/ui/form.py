@@ -1,4 +1,4 @@
-"""The artist's controls, read into a request and filled from one. Text to image uses it now; other tabs will share it."""
+"""The artist's controls, read into a request and filled from one."""
 
 from __future__ import annotations
 

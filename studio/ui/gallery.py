@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gradio as gr
 
-from studio.ui.widget import Widget
+from studio.ui.widget import widget
 
 
 def build() -> None:
     with gr.Column(elem_id="gallery", elem_classes="page"):
-        Widget("gallery", elem_id="gallery-body")
+        widget("gallery", elem_id="gallery-body")

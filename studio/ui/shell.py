@@ -11,15 +11,15 @@ from studio.ui import gallery, text
 from studio.ui.assets import Assets
 from studio.ui.form import Studio
 from studio.ui.theme import pochade
-from studio.ui.widget import Widget
+from studio.ui.widget import widget
 
 __all__ = ["Studio", "build", "mount_options"]
 
 
 def build(studio: Studio) -> gr.Blocks:
     with gr.Blocks(title="Pochade", analytics_enabled=False, fill_width=True) as page:
-        Widget("header", elem_id="header")
-        text.build(studio)
+        widget("header", elem_id="header")
+        text.build(studio, page)
         gallery.build()
     page.queue(api_open=False)
     return page

@@ -11,11 +11,11 @@ from gradio.components import Component
 
 from studio import samplers
 from studio.access import owner_of
-from studio.errors import StudioError
+from studio.errors import NotFound, StudioError
 from studio.request import MAX_COUNT, Defaults
 from studio.ui import form
 from studio.ui.form import Form, Studio
-from studio.ui.widget import Widget
+from studio.ui.widget import widget
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,8 @@ EVENT: Final[Mapping[str, Any]] = {"queue": False, "show_progress": "hidden", "a
 _BROKEN: Final = "Something went wrong inside the studio; nothing was lost, please try it once more."
 
 
-def build(studio: Studio) -> None:
-    """Lay out the tab inside the Blocks being built and connect it."""
+def build(studio: Studio, page: gr.Blocks) -> None:
+    """Lay out the tab inside `page`, which is being built, and connect it."""
     shown = form.default_values(studio)
     likes = studio.catalog.find(None).defaults
     with gr.Column(elem_id="create", elem_classes="page"):
@@ -38,7 +38,10 @@ def build(studio: Studio) -> None:
                 autofocus=True,
                 elem_id="prompt",
             )
-            tools = Widget("form", "examples", data=form.for_scripts(studio), events=("reuse",), elem_id="examples")
+            tools = widget("form", "examples", data=form.for_scripts(studio), events=("reuse",), elem_id="examples")
+        widget("stage", elem_id="stage")
+        with gr.Column(elem_id="form-settings", elem_classes="panel"):
+            widget("form", "settingsToggle", elem_id="settings-toggle")
             with _fold("negative", "Negative prompt"):
                 negative = gr.Textbox(
                     label="Negative prompt",
@@ -55,10 +58,7 @@ def build(studio: Studio) -> None:
                 max_choices=16,
                 elem_id="styles",
             )
-            Widget("form", "stylePreview", elem_id="style-preview")
-        Widget("stage", elem_id="stage")
-        with gr.Column(elem_id="form-settings", elem_classes="panel"):
-            Widget("form", "settingsToggle", elem_id="settings-toggle")
+            widget("form", "stylePreview", elem_id="style-preview")
             model = gr.Dropdown(
                 [(spec.title, spec.key) for spec in studio.catalog.models()],
                 value=str(shown["model"]),
@@ -69,15 +69,15 @@ def build(studio: Studio) -> None:
                 width = gr.Number(
                     likes.width, label="Width", placeholder=f"{likes.width}", step=8, min_width=80, elem_id="width"
                 )
-                Widget("form", "swap", elem_id="swap")
+                widget("form", "swap", elem_id="swap")
                 height = gr.Number(
                     likes.height, label="Height", placeholder=f"{likes.height}", step=8, min_width=80, elem_id="height"
                 )
-            Widget("form", "aspects", elem_id="aspects")
+            widget("form", "aspects", elem_id="aspects")
             count = _slider(1, MAX_COUNT, 1, 1, "Pictures", "count")
             with gr.Row(elem_id="seed-row"):
                 seed = gr.Textbox(label="Seed", placeholder="random", max_lines=1, min_width=80, elem_id="seed")
-                Widget("form", "seedTools", elem_id="seed-tools")
+                widget("form", "seedTools", elem_id="seed-tools")
             with _fold("sampling", "Sampling"):
                 with gr.Row():
                     sampler = gr.Dropdown(
@@ -94,9 +94,9 @@ def build(studio: Studio) -> None:
                 guidance = _slider(0, 50, likes.guidance, 0.1, "Guidance scale", "guidance")
         with gr.Row(elem_id="form-go"):
             go = gr.Button("Generate", variant="primary", elem_id="generate")
-            Widget("stage", "stopButton", elem_id="stop")
+            widget("stage", "stopButton", elem_id="stop")
     controls = Form(prompt, negative, styles, model, width, height, count, seed, sampler, scheduler, steps, guidance)
-    _Wiring(studio, controls).connect(go, tools)
+    _Wiring(studio, controls).connect(page, go, tools)
 
 
 def _slider(lowest: float, highest: float, value: float, step: float, label: str, name: str) -> gr.Slider:
@@ -109,7 +109,7 @@ def _fold(name: str, title: str) -> gr.Column:
     """A section the browser opens, closes and remembers. Its controls always exist, so no value of theirs is lost."""
     section = gr.Column(elem_id=f"fold-{name}", elem_classes="fold")
     with section:
-        Widget("form", "fold", data=[name, title], elem_id=f"fold-{name}-head")
+        widget("form", "fold", data=[name, title], elem_id=f"fold-{name}-head")
     return section
 
 
@@ -123,35 +123,33 @@ class _Wiring:
         self._previous = gr.Textbox(controls.model.value, visible=False)  # the model the shown values belong to
         self._answer = gr.JSON(visible=False)  # for the stage
 
-    def connect(self, go: gr.Button, tools: Widget) -> None:
+    def connect(self, page: gr.Blocks, go: gr.Button, tools: gr.HTML) -> None:
         everything = self._controls.components
         tell = "(answer) => window.pochade.answer(answer)"
         show = "(...values) => window.pochade.shown(values)"
         filled = [*everything, self._previous]
 
         go.click(self._generate, {*everything}, self._answer, **EVENT).then(None, self._answer, js=tell, **EVENT)
-        tools.on_trigger("reuse", self._reuse, None, [*filled, self._answer], **EVENT).then(
+        tools.reuse(self._reuse, None, [*filled, self._answer], **EVENT).then(
             None, self._answer, js=tell, **EVENT
         ).then(None, everything, js=show, **EVENT)
-        self._controls.model.input(
-            self._follow_model, {*everything, self._previous}, filled, **EVENT
-        ).then(None, everything, js=show, **EVENT)
+        self._controls.model.input(self._follow_model, {*everything, self._previous}, filled, **EVENT).then(
+            None, everything, js=show, **EVENT
+        )
         self._controls.sampler.input(
             _offer_schedules, [self._controls.sampler, self._controls.scheduler], self._controls.scheduler, **EVENT
         ).then(None, everything, js=show, **EVENT)
         gr.on([control.input for control in everything], None, everything, js=show, **EVENT)
-        context = gr.context.Context.root_block
-        assert context is not None
-        context.load(
-            self._restore, self._memory, filled, js="() => window.pochade.remembered()", **EVENT
-        ).then(None, everything, js="(...values) => window.pochade.restored(values)", **EVENT)
+        page.load(self._restore, self._memory, filled, js="() => window.pochade.remembered()", **EVENT).then(
+            None, everything, js="(...values) => window.pochade.restored(values)", **EVENT
+        )
 
     def _generate(self, values: dict[Component, object], request: gr.Request) -> dict[str, str]:
         try:
             ticket = self._studio.jobs.submit(form.read(self._controls, values), owner_of(request.request))
         except StudioError as refused:
             return {"error": str(refused)}
-        except Exception:  # noqa: BLE001 — Gradio would show the artist the exception's own words
+        except Exception:  # the artist gets a sentence, the log gets the rest
             log.exception("a request could not be queued")
             return {"error": _BROKEN}
         return {"job": ticket.id}
@@ -159,10 +157,11 @@ class _Wiring:
     def _reuse(self, event: gr.EventData, request: gr.Request) -> list[object]:
         try:
             record = self._studio.gallery.record(str(event._data["id"]), owner_of(request.request))
-        except StudioError as gone:
-            return [*(gr.skip() for _ in range(len(form.NAMES) + 1)), {"error": str(gone)}]
-        shown = form.fill(record.request, self._studio)
-        return [*self._updates(shown), {"reused": record.id}]
+            if record.request is None:
+                raise NotFound("This picture does not say how it was made, so there are no settings to reuse.")
+        except StudioError as refused:
+            return [*(gr.skip() for _ in range(len(form.NAMES) + 1)), {"error": str(refused)}]
+        return [*self._updates(form.fill(record.request, self._studio)), {"reused": record.id}]
 
     def _restore(self, saved: str | None) -> list[object]:
         return self._updates(form.restore(saved, self._studio))

@@ -85,7 +85,7 @@ def pochade() -> gr.themes.Base:
         input_padding="8px 12px",
         layout_gap="16px",
         form_gap_width="0px",
-        slider_color="var(--accent)",
+        slider_color="var(--line-strong)",
         stat_background_fill="var(--accent)",
         error_background_fill="var(--panel)",
         error_border_color="var(--line-strong)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Final
 
 import gradio as gr
 
@@ -13,28 +13,19 @@ import(`${{window.pochade.scripts}}/{script}.js`).then((module) => module[{part}
 """
 
 
-class Widget(gr.HTML):
-    """Drawn by the function `part` of `assets/js/<script>.js`.
+def widget(
+    script: str, part: str = "mount", *, elem_id: str, data: object = None, events: tuple[str, ...] = ()
+) -> gr.HTML:
+    """Drawn by the function `part` of `assets/js/<script>.js`, which is given `data` as a value, never as markup.
 
-    `data` reaches it as a value, never as markup. `events` are what it may trigger; each becomes a method here that
-    takes a handler, as `click` does on a button.
+    `events` are what it may trigger; each is a method of the component that takes a handler, as `click` of a button.
+    A subclass would be the usual way, but Gradio writes a `.pyi` file beside the source of every subclass.
     """
-
-    def __init__(
-        self, script: str, part: str = "mount", *, elem_id: str, data: object = None, events: tuple[str, ...] = ()
-    ) -> None:
-        super().__init__(
-            html_template="",
-            js_on_load=_ON_LOAD.format(events=json.dumps(events), script=script, part=json.dumps(part)),
-            apply_default_css=False,
-            elem_id=elem_id,
-            elem_classes="widget",
-            data=data,
-        )
-
-    def get_block_name(self) -> str:
-        return "html"
-
-    def on_trigger(self, event: str, *args: Any, **kwargs: Any) -> Any:
-        """Handle one of `events`."""
-        return getattr(self, event)(*args, **kwargs)
+    return gr.HTML(
+        html_template="",
+        js_on_load=_ON_LOAD.format(events=json.dumps(events), script=script, part=json.dumps(part)),
+        apply_default_css=False,
+        elem_id=elem_id,
+        elem_classes="widget",
+        data=data,
+    )
