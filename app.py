@@ -54,7 +54,6 @@ def schema() -> int:
 def once(settings: Settings) -> int:
     """Draw the requests of a JSON file and print one line of JSON for each picture."""
     from studio.catalog import Catalog
-    from studio.diffusion.local import LocalEngine
     from studio.headless import draw, read
     from studio.presets import Presets
     from studio.settings import EMBEDDED, PRESETS
@@ -62,6 +61,8 @@ def once(settings: Settings) -> int:
     assert settings.once is not None
     catalog, presets = Catalog(EMBEDDED, settings.models_dir), Presets(PRESETS, settings.data_dir)
     requests = read(settings.once, catalog, presets, settings.max_pixels)
+    from studio.diffusion.local import LocalEngine  # seconds of PyTorch, spent once there is something to draw
+
     engine = LocalEngine(_engine_options(settings))
     for line in draw(requests, engine, settings.out, catalog):
         print(line, flush=True)

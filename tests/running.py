@@ -64,15 +64,15 @@ class Studio:
         os.kill(self.process.pid, signal.SIGKILL)
         self._gone()
 
-    def stop(self) -> int:
-        """As Ctrl+C in the terminal does."""
+    def stop(self) -> tuple[int, str]:
+        """As Ctrl+C in the terminal does. Returns the exit code and what it printed as errors."""
         self.process.send_signal(signal.SIGINT)
         return self._gone()
 
-    def _gone(self) -> int:
-        self.process.communicate(timeout=60)
+    def _gone(self) -> tuple[int, str]:
         self.client.close()
-        return self.process.returncode
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, errors
 
 
 @contextmanager
