@@ -29,7 +29,10 @@ SILENCE: Final = 8.0
 LOADING_SILENCE: Final = 120.0
 #: Seconds a new engine has to live, or pictures it has to make (one), to count as started well.
 PROBATION: Final = 5.0
-_LONGEST_PAUSE: Final = 30.0
+#: Seconds; with them even an engine that keeps dying is back within ten.
+_LONGEST_PAUSE: Final = 8.0
+#: Processes in a row that died before they were ready, after which pictures are refused instead of waiting.
+_HOPELESS: Final = 3
 _TICK: Final = 0.2
 
 log = logging.getLogger(__name__)
@@ -130,10 +133,10 @@ class ProcessEngine:
         if hasattr(signal, "pthread_sigmask"):
             # Inherited by the process: until it ignores Ctrl+C itself, it must not print a traceback for it.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        failures = 0
+        failures = stillborn = 0
         while not self._closing.is_set():
             reason = "The engine’s process could not be started."
-            lived = False
+            lived = was_ready = False
             try:
                 child = self._start()
             except OSError:
@@ -141,8 +144,12 @@ class ProcessEngine:
             else:
                 reason = self._watch(child)
                 lived = child.drawn > 0 or (child.ready and time.monotonic() - child.ready_since > PROBATION)
+                was_ready = child.ready
                 self._bury(child, reason)
             failures = 0 if lived else failures + 1
+            stillborn = 0 if was_ready else stillborn + 1
+            if stillborn >= _HOPELESS:
+                self._trouble = reason
             self._pause(failures, reason)
         with self._changed:
             self._status = Status(State.STOPPED, "The engine is stopped.")
@@ -206,8 +213,6 @@ class ProcessEngine:
         pause = 0.0 if failures < 2 else min(2.0 ** (failures - 2), _LONGEST_PAUSE)
         again = f"Starting it again in {pause:g} s." if pause else "Starting it again."
         with self._changed:
-            if failures >= 2:
-                self._trouble = reason
             self._status = Status(State.RESTARTING, f"{reason} {again}", self._status.device, self._status.model)
             self._changed.notify_all()
         self._closing.wait(pause)
