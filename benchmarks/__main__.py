@@ -15,9 +15,15 @@ TABLE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
 
 def suites(repeats: int) -> dict[str, Callable[[], Iterator[Figure]]]:
-    from benchmarks import engine, gallery, web  # each brings its own heavy libraries
+    import benchmarks.engine  # each suite brings its own heavy libraries
+    import benchmarks.gallery
+    import benchmarks.web
 
-    return {"engine": lambda: engine.figures(repeats), "web": web.figures, "gallery": gallery.figures}
+    return {
+        "engine": lambda: benchmarks.engine.figures(repeats),
+        "web": benchmarks.web.figures,
+        "gallery": benchmarks.gallery.figures,
+    }
 
 
 def table(figures: list[Figure], where: dict[str, object]) -> str:

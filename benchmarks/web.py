@@ -2,67 +2,57 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from benchmarks.measure import Figure
-from tests.e2e.chromium import chromium
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.e2e.browser import find_or_install
+from tests.running import Studio
 
 
 @contextmanager
-def studio(data: Path) -> Iterator[tuple[str, float]]:
-    """A running studio: its address, and the seconds from the command to the page's first answer."""
-    start = time.perf_counter()
-    command = [sys.executable, "app.py", "--port", "0", "--data-dir", str(data)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+def visited(address: str) -> Iterator[tuple[Page, CDPSession]]:
+    """A fresh browser on a blank page, and its developer tools."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_or_install(playwright), args=["--no-sandbox"])
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            found = re.search(r"http://\S+", line)
-            assert found, f"app.py printed {line!r}"
-            httpx.get(found[0], timeout=60).raise_for_status()
-            yield found[0], time.perf_counter() - start
+            context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=address)
+            page = context.new_page()
+            yield page, context.new_cdp_session(page)
         finally:
-            process.terminate()
+            browser.close()
 
 
 def figures() -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory() as folder, studio(Path(folder)) as (address, seconds):
-        yield Figure("`python app.py` → first page", round(seconds, 1), "s")
-        yield from page_load(address)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        studio = Studio(Path(folder))
+        try:
+            studio.client.get("/").raise_for_status()
+            yield Figure("`python app.py` → first page", round(time.perf_counter() - start, 1), "s")
+            yield from page_load(studio.address)
+        finally:
+            studio.stop()
 
 
 def page_load(address: str) -> Iterator[Figure]:
     """A cold visit: requests, bytes over the wire, CPU time of the page's thread until Generate can be clicked."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        try:
-            context = browser.new_context(viewport={"width": 1440, "height": 900})
-            page = context.new_page()
-            devtools = context.new_cdp_session(page)
-            devtools.send("Network.enable")
-            devtools.send("Performance.enable")
-            requests: list[str] = []
-            received = [0.0]
-            page.on("request", lambda request: requests.append(request.url))
-            devtools.on("Network.loadingFinished", lambda done: received.append(done["encodedDataLength"]))
-            page.goto(address)
-            page.get_by_role("button", name="Generate").first.wait_for()
-            page.wait_for_timeout(1500)
-            metrics = {m["name"]: m["value"] for m in devtools.send("Performance.getMetrics")["metrics"]}
-        finally:
-            browser.close()
+    with visited(address) as (page, devtools):
+        devtools.send("Network.enable")
+        devtools.send("Performance.enable")
+        requests: list[str] = []
+        received = [0.0]
+        page.on("request", lambda request: requests.append(request.url))
+        devtools.on("Network.loadingFinished", lambda done: received.append(done["encodedDataLength"]))
+        page.goto("/")
+        page.get_by_role("button", name="Generate").first.wait_for()
+        page.wait_for_timeout(1500)
+        metrics = {m["name"]: m["value"] for m in devtools.send("Performance.getMetrics")["metrics"]}
     foreign = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
     yield Figure("page load: requests", len(requests), "", "0 foreign", not foreign, note="; ".join(foreign))
     yield Figure("page load: transferred", round(sum(received) / 1000), "kB")

@@ -1,0 +1,106 @@
+"""The main path as a new artist walks it: `python app.py`, the embedded model, nothing replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.e2e.conftest import open_studio
+from tests.running import Studio, running
+
+pytestmark = pytest.mark.browser
+MINUTES = 180_000  # milliseconds; a busy machine draws slowly
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    with running(tmp_path_factory.mktemp("data")) as studio:
+        yield studio
+
+
+@pytest.fixture
+def page(studio: Studio, context: BrowserContext) -> Page:
+    page = context.new_page()
+    open_studio(page, studio.address)
+    return page
+
+
+def pixels(png: bytes) -> str:
+    with Image.open(io.BytesIO(png)) as picture:
+        return hashlib.sha256(picture.tobytes()).hexdigest()
+
+
+def shown(page: Page, studio: Studio) -> bytes:
+    """The large picture of the stage, as the server keeps it."""
+    source = page.locator(".easel img").get_attribute("src") or ""
+    found = re.search(r"/studio/pictures/([^/]+)/", source)
+    assert found, source[:200]
+    return studio.picture(found[1])
+
+
+def set_seed(page: Page, seed: int) -> None:
+    page.locator("#seed input").fill(str(seed))
+    page.locator("#seed input").blur()
+
+
+def test_a_prompt_becomes_a_picture_in_the_gallery_and_the_settings_stay(page: Page) -> None:
+    page.get_by_label("Prompt", exact=True).fill("a red house in the mountains at night")
+    page.keyboard.press("Control+Enter")
+    forming = page.get_by_alt_text("The picture while it forms")
+    expect(forming).to_be_visible(timeout=MINUTES)
+    first = forming.get_attribute("src")
+    page.wait_for_function(
+        "(first) => { const i = document.querySelector('.easel img'); return i && i.src !== first; }", arg=first
+    )
+    picture = page.locator(".easel").get_by_alt_text("a red house in the mountains at night")
+    expect(picture).to_be_visible(timeout=MINUTES)
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
+    page.get_by_role("link", name="Gallery").click()
+    expect(page.locator(".grid .tile")).to_have_count(1)
+    page.reload()
+    page.get_by_role("link", name="Text").first.click()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red house in the mountains at night")
+
+
+def test_after_a_cancel_the_next_picture_is_the_one_it_would_have_been(page: Page, studio: Studio) -> None:
+    def draw(seed: int, prompt: str) -> None:
+        set_seed(page, seed)
+        page.get_by_label("Prompt", exact=True).fill(prompt)
+        page.keyboard.press("Control+Enter")
+
+    draw(11, "a blue car in the city")
+    expect(page.locator(".easel").get_by_alt_text("a blue car in the city")).to_be_visible(timeout=MINUTES)
+    before = pixels(shown(page, studio))
+    draw(12, "a yellow star, never finished")
+    expect(page.get_by_alt_text("The picture while it forms")).to_be_visible(timeout=MINUTES)
+    page.keyboard.press("Escape")
+    expect(page.get_by_alt_text("The picture while it forms")).to_be_hidden(timeout=MINUTES)
+    draw(11, "a blue car in the city")
+    expect(page.locator(".strip .thumb:not(.live)")).to_have_count(3, timeout=MINUTES)
+    assert pixels(shown(page, studio)) == before
+
+
+def test_a_reload_in_the_middle_finds_the_job_and_its_progress(page: Page, studio: Studio) -> None:
+    page.get_by_label("Prompt", exact=True).fill("three green fish in the sea")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_alt_text("The picture while it forms")).to_be_visible(timeout=MINUTES)
+    page.reload()
+    expect(page.get_by_role("progressbar", name="Drawing")).to_be_visible(timeout=MINUTES)
+    expect(page.locator(".easel").get_by_alt_text("three green fish in the sea")).to_be_visible(timeout=MINUTES)
+
+
+def test_everything_the_page_loads_comes_from_the_studio(studio: Studio, context: BrowserContext) -> None:
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    page = context.new_page()
+    open_studio(page, studio.address)
+    page.get_by_role("link", name="Gallery").click()
+    page.wait_for_timeout(1000)
+    assert len(asked) > 10
+    assert [url for url in asked if not url.startswith((studio.address, "data:", "blob:"))] == []
