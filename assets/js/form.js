@@ -6,7 +6,7 @@ import { quiet, say, toast } from "./notices.js";
 
 const SETTINGS = "settings";
 const listeners = new Set();
-let facts = { names: [], examples: [], defaults: {}, styles: {} };
+let facts = { names: [], examples: [], longest: Infinity, defaults: {}, styles: {} };
 let current = null; // field name → value, once the form has been filled
 let saving = 0;
 
@@ -33,6 +33,17 @@ document.addEventListener("dblclick", ({ target }) => {
   if (name && !target.matches("input")) type(name, RESET[name]());
 });
 
+/** A text area with megabytes in it stops every browser for minutes, so such a paste does not get that far. */
+document.addEventListener("paste", (event) => {
+  const area = event.target;
+  if (!(area instanceof HTMLTextAreaElement) || !area.closest("#prompt, #negative")) return;
+  const pasted = event.clipboardData?.getData("text").length ?? 0;
+  const length = area.value.length - (area.selectionEnd - area.selectionStart) + pasted;
+  if (length <= facts.longest) return;
+  event.preventDefault();
+  say(`That text has ${pasted.toLocaleString("en")} characters and was not pasted; a prompt may have at most ${facts.longest.toLocaleString("en")}.`, "error");
+});
+
 function onShown(listener) {
   listeners.add(listener);
   if (current) listener(current);
@@ -50,7 +61,17 @@ export function restored(values) {
 /** Gradio: these are the values of all controls now. */
 export function shown(values) {
   if (!current) return; // before the memory has been read it must not be overwritten
-  current = Object.fromEntries(facts.names.map((name, i) => [name, values[i]]));
+  change(Object.fromEntries(facts.names.map((name, i) => [name, values[i]])));
+}
+
+// Gradio tells of typing, not of text that arrives otherwise: pasted with the mouse, dropped, dictated.
+document.addEventListener("input", ({ target }) => {
+  const name = ["prompt", "negative", "seed"].find((id) => target === field(id));
+  if (name && current) change({ ...current, [name]: target.value });
+});
+
+function change(values) {
+  current = values;
   for (const listener of listeners) listener(current);
   clearTimeout(saving);
   saving = setTimeout(save, 250);
