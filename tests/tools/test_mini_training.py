@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from tools.mini import data, unet
@@ -14,7 +16,7 @@ from tools.mini.data import SMALL, Latents, Pictures, encode_shards, render_shar
 from tools.mini.export import assemble, export, load_pipeline, preview_fit
 from tools.mini.grade import frechet
 from tools.mini.parallel import Team, run_team
-from tools.mini.scene import sample_scene
+from tools.mini.scene import COLORS, sample_scene
 from tools.mini.text import Conditioner, load_tokenizer, make_tokenizer, new_text_encoder
 from tools.mini.train import Plan, load_average, train
 from tools.mini.unet import UnetTask, new_unet
@@ -199,3 +201,60 @@ def test_two_workers_end_with_the_mean_of_what_they_learnt(tmp_path: Path) -> No
     assert results[0][1] == "8"
     model = nn.Linear(1, 1, bias=False)
     assert load_average(tmp_path / "scalar.pt", model)[:2] == (4, 8)
+
+
+EXPORTED = Path(__file__).parents[2] / "assets" / "mini"
+
+
+def drawn(prompts: list[str], negative: str = "", seed: int = 0) -> NDArray[np.float64]:
+    """256² pictures (N, H, W, 3) in 0…1 by the exported model, all from the same noise."""
+    torch.set_num_threads(2)
+    output = load_pipeline(EXPORTED)(
+        prompts,
+        negative_prompt=[negative] * len(prompts),
+        num_inference_steps=12,
+        guidance_scale=4.5,
+        generator=[torch.Generator().manual_seed(seed) for _ in prompts],
+        output_type="np",
+    )
+    return np.asarray(output.images, np.float64)
+
+
+@pytest.mark.slow
+def test_the_stock_pipelines_draw_with_the_exported_model() -> None:
+    parts = load_pipeline(EXPORTED).components
+    picture = Image.new("RGB", (256, 256), (90, 140, 220))
+    mask = Image.new("L", (256, 256), 0)
+    mask.paste(255, (64, 64, 192, 192))
+    painted = StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)(
+        "a red house", image=picture, mask_image=mask, num_inference_steps=2, output_type="np"
+    ).images
+    changed = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)(
+        "a red house", image=picture, strength=0.6, num_inference_steps=4, output_type="np"
+    ).images
+    assert painted.shape == changed.shape == (1, 256, 256, 3)
+    assert np.isfinite(painted).all()
+    assert np.isfinite(changed).all()
+
+
+@pytest.mark.slow
+def test_the_word_for_the_color_moves_the_color_of_the_subject() -> None:
+    prompts = [f"a {color} apple on a white background" for color in ("red", "green", "blue")]
+    middle = drawn(prompts)[:, 80:176, 80:176].mean((1, 2))
+    assert middle.argmax(1).tolist() == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_night_is_darker_than_day() -> None:
+    day, night = drawn([f"a house in a meadow {time}" for time in ("on a sunny day", "at night")])[:, :80].mean(
+        (1, 2, 3)
+    )
+    assert night < 0.6 * day
+
+
+@pytest.mark.slow
+def test_a_background_of_one_color_has_that_color() -> None:
+    names = ("yellow", "purple", "teal")
+    corners = drawn([f"a white cat on a {name} background" for name in names])[:, :24, :24].mean((1, 2)) * 255
+    distances = np.array([[np.linalg.norm(corner - np.array(COLORS[name])) for name in names] for corner in corners])
+    assert distances.argmin(1).tolist() == [0, 1, 2]
