@@ -41,6 +41,20 @@ export function mount(element) {
     filters.refresh();
   }
 
+  /** What came since joins on top; what one has scrolled to stays. */
+  async function renew() {
+    const page = await pictures({ ...filters.query(), limit: PAGE }).catch(() => null);
+    if (!page || stale) return;
+    const news = page.items.filter(({ id }) => !tiles.has(id) || !order.includes(id));
+    if (news.length === page.items.length) {
+      reload();
+      return;
+    }
+    order.unshift(...news.map(({ id }) => id));
+    grid.prepend(...news.map((facts) => tile(facts).item));
+    filters.refresh();
+  }
+
   async function more() {
     if (!next || route() !== "gallery") return;
     const mine = ++loading;
@@ -146,7 +160,7 @@ export function mount(element) {
   function tellHealth(health) {
     const sick = health && health !== "ok";
     const again = el("button", { type: "button", class: "tool with-text", onclick: () => mend(again) }, icon("again"), "Rebuild from the files");
-    fill(banner, sick && el("p", {}, health), sick && again);
+    fill(banner, sick && el("p", {}, health.replace(/^read-only: /, "")), sick && again);
   }
 
   async function mend(button) {
@@ -192,7 +206,7 @@ export function mount(element) {
     const made = [live.board?.running, ...(live.board?.recent ?? [])].flatMap((job) => job?.pictures ?? []).join();
     if (made === known) return;
     known = made;
-    if (route() === "gallery" && scrollY < 200 && !document.querySelector("dialog[open]")) reload();
+    if (route() === "gallery" && !stale && !filters.trashed()) renew();
     else stale = true;
   });
   onRoute((tab) => tab === "gallery" && stale && reload());

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from studio import plan, samplers
 from studio.errors import BadRequest, StudioError
-from studio.request import SEED_END, Defaults, GenerationRequest
+from studio.request import MAX_PROMPT, SEED_END, Defaults, GenerationRequest
 
 if TYPE_CHECKING:
     from gradio.components import Component
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EXAMPLES: Final = (
     "a red sailboat on the sea at sunset, watercolor",
     "a white owl in the forest at night, ink drawing",
-    "a yellow house in the hills under the aurora, oil painting",
+    "a yellow house in the hills with northern lights, oil painting",
     "a teal robot in the city in the fog, pixel art",
 )
 _SEED = re.compile(r"-?[0-9]{1,20}")
@@ -80,7 +80,7 @@ def read(form: Form, values: Mapping[Component, object]) -> GenerationRequest:
     Raises:
         BadRequest: a value no request may have, in one sentence.
     """
-    given = {name: values.get(getattr(form, name)) for name in NAMES}
+    given = {name: _encodable(values.get(getattr(form, name))) for name in NAMES}
     given["seed"] = read_seed(given["seed"])
     for name in ("width", "height", "steps", "count"):
         given[name] = _whole(given[name])
@@ -106,6 +106,11 @@ def read_seed(text: object) -> int | None:
             f"“{short}” cannot be a seed; write a whole number from 0 to {SEED_END - 1}, or leave it empty for chance."
         )
     return int(shown)
+
+
+def _encodable(value: object) -> object:
+    """Browsers may send half a surrogate pair, which no text can hold."""
+    return value.encode("utf-8", "ignore").decode() if isinstance(value, str) else value
 
 
 def _whole(value: object) -> object:
@@ -219,6 +224,7 @@ def for_scripts(studio: Studio) -> dict[str, object]:
     return {
         "names": NAMES,
         "examples": EXAMPLES,
+        "longest": MAX_PROMPT,
         "defaults": {spec.key: asdict(spec.defaults) for spec in studio.catalog.models()},
         "styles": {style.name: {"prompt": style.prompt, "negative": style.negative} for style in styles},
     }

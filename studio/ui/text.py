@@ -129,7 +129,9 @@ class _Wiring:
         show = "(...values) => window.pochade.shown(values)"
         filled = [*everything, self._previous]
 
-        go.click(self._generate, {*everything}, self._answer, **EVENT).then(None, self._answer, js=tell, **EVENT)
+        go.click(self._generate, {*everything}, self._answer, trigger_mode="multiple", **EVENT).then(
+            None, self._answer, js=tell, **EVENT
+        )
         tools.reuse(self._reuse, None, [*filled, self._answer], **EVENT).then(
             None, self._answer, js=tell, **EVENT
         ).then(None, everything, js=show, **EVENT)
@@ -139,7 +141,9 @@ class _Wiring:
         self._controls.sampler.input(
             _offer_schedules, [self._controls.sampler, self._controls.scheduler], self._controls.scheduler, **EVENT
         ).then(None, everything, js=show, **EVENT)
-        gr.on([control.input for control in everything], None, everything, js=show, **EVENT)
+        # Not "once", Gradio's own choice: the last keystroke counts, and two presses of Generate are two jobs.
+        typed = [control.input for control in everything]
+        gr.on(typed, None, everything, js=show, trigger_mode="always_last", **EVENT)
         page.load(self._restore, self._memory, filled, js="() => window.pochade.remembered()", **EVENT).then(
             None, everything, js="(...values) => window.pochade.restored(values)", **EVENT
         )

@@ -100,7 +100,7 @@ def open_studio(page: Page, address: str) -> None:
     """Go there and wait until the form has been filled and the stage stands."""
     page.goto(address)
     page.locator(".stage").wait_for()
-    page.locator(".aspect[aria-pressed=true], .aspects[data-own]").first.wait_for()
+    page.locator(".fold-summary", has_text="steps").wait_for(state="attached")
     page.wait_for_function("!document.querySelector('.engine-text').textContent.startsWith('Connecting')")
 
 
