@@ -93,17 +93,15 @@ class Gallery:
         return found
 
     def request(self, picture: str, owner: str | None = None) -> ResolvedRequest:
-        """All that is needed to draw the picture again, its input picture included."""
+        """All that is needed to draw the picture again, its input pictures included."""
         record = self.record(picture, owner)
         if record.request is None:
             raise NotFound("This picture does not say how it was made.")
-        if not record.init:
-            return record.request
         try:
-            data = self._input(record.init).read_bytes()
+            inputs = {name: self._input(sha256).read_bytes() for name, sha256 in record.inputs.items()}
         except OSError as gone:
             raise NotFound("The picture this one was made from is no longer in the inputs folder.") from gone
-        return record.request.model_copy(update={"init": Picture.from_bytes(data)})
+        return record.request.model_copy(update={name: Picture.from_bytes(data) for name, data in inputs.items()})
 
     def path(self, picture: str, owner: str | None = None) -> Path:
         """The picture's file."""
@@ -234,7 +232,8 @@ class Gallery:
         data = image.png(image.from_rgb(result.width, result.height, result.rgb), chunks)
         with gallery_files.sentences(self._folder):
             self._mark()
-            self._keep_input(result.request.init)
+            for picture in result.request.pictures.values():
+                self._keep_input(picture)
             self._keep_film(identifier, result.film)
             try:
                 path, counter = self._write_file(result, data, now)
@@ -275,8 +274,8 @@ class Gallery:
                 gallery_files.write_new(target, data)
                 return f"{PICTURES}/{day}/{target.name}", counter
 
-    def _keep_input(self, picture: Picture | None) -> None:
-        if picture and not self._input(picture.sha256).exists():
+    def _keep_input(self, picture: Picture) -> None:
+        if not self._input(picture.sha256).exists():
             gallery_files.make_folder(self._folder / "inputs")
             gallery_files.write_over(self._input(picture.sha256), picture.data)
 

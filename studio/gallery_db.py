@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from studio.request import ResolvedRequest
+from studio.request import INPUTS, ResolvedRequest
 
 #: Append only: number n is applied once to every database, in order, and recorded.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -51,6 +51,7 @@ COLUMNS: Final = (
 SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM pictures"
 _SCRIPTS_WITHOUT_SPACES: Final = re.compile(r"[฀-໿က-႟ក-៿぀-ヿ㐀-鿿豈-﫿\U00020000-\U0003ffff]")
 _MOST_TERMS: Final = 12
+_REFERENCE: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 Row = dict[str, object]
 
@@ -59,8 +60,9 @@ Row = dict[str, object]
 class Record:
     """One picture. `path` is relative to the gallery's folder, `created` UTC in ISO 8601, `seconds` the time it took.
 
-    `request` is None for a picture of another program that does not say enough. Its input picture is left out and named
-    by `init` (SHA-256, or empty); `Gallery.request` puts it back. `job` is empty for a picture that came by itself.
+    `request` is None for a picture of another program that does not say enough. Its input pictures are left out and
+    named in `inputs` (field → SHA-256); `Gallery.request` puts them back. `job` is empty for a picture that came by
+    itself.
     """
 
     id: str
@@ -81,7 +83,7 @@ class Record:
     full_prompt: str
     full_negative: str
     request: ResolvedRequest | None
-    init: str
+    inputs: dict[str, str]
     infotext: str
     favourite: bool
     trashed: bool
@@ -116,7 +118,10 @@ def record(row: sqlite3.Row) -> Record:
         request = json.loads(row["request"])
     except ValueError:
         request = None
-    init = str(request.pop("init", None) or "").removeprefix("sha256:") if isinstance(request, dict) else ""
+    inputs: dict[str, str] = {}
+    if isinstance(request, dict):
+        inputs = {name: str(request[name]) for name in INPUTS if _REFERENCE.fullmatch(str(request.get(name)))}
+        request = {name: value for name, value in request.items() if name not in inputs}
     try:
         resolved = ResolvedRequest.model_validate(request)
     except ValidationError:
@@ -140,7 +145,7 @@ def record(row: sqlite3.Row) -> Record:
         full_prompt=row["full_prompt"],
         full_negative=row["full_negative"],
         request=resolved,
-        init=init,
+        inputs={name: value.removeprefix("sha256:") for name, value in inputs.items()},
         infotext=row["infotext"],
         favourite=bool(row["favourite"]),
         trashed=bool(row["trashed"]),

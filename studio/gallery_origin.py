@@ -60,11 +60,9 @@ def _milliseconds(identifier: str) -> int:
 
 
 def detached(request: ResolvedRequest) -> dict[str, Any]:
-    """`request` as JSON values, its input picture as a reference."""
-    fields = request.model_dump(mode="json")
-    if request.init:
-        fields["init"] = f"sha256:{request.init.sha256}"
-    return fields
+    """`request` as JSON values, its input pictures as references."""
+    fields = request.model_dump(mode="json", exclude=set(request.pictures))
+    return fields | {name: f"sha256:{picture.sha256}" for name, picture in request.pictures.items()}
 
 
 def texts(result: GenerationResult, origin: Origin) -> dict[str, str]:

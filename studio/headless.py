@@ -16,10 +16,7 @@ from studio.engine import Engine, Failed, Finished
 from studio.errors import BadRequest, StudioError
 from studio.gallery_files import write_png
 from studio.presets import Presets
-from studio.request import GenerationRequest, GenerationResult, ResolvedRequest
-
-#: Fields that may name a picture file where HTTP would send a data URL.
-_PICTURES = ("init",)
+from studio.request import INPUTS, GenerationRequest, GenerationResult, ResolvedRequest
 
 
 def read(source: str, catalog: Catalog, presets: Presets, max_pixels: int) -> list[ResolvedRequest]:
@@ -61,7 +58,7 @@ def _with_pictures(fields: object, folder: Path) -> object:
     if not isinstance(fields, dict):
         return fields
     loaded = dict(fields)
-    for name in _PICTURES:
+    for name in INPUTS:  # each may name a file where HTTP would send a data URL
         value = loaded.get(name)
         if isinstance(value, str) and not value.startswith("data:"):
             try:

@@ -43,11 +43,12 @@ _OTHERS: Final = (
 )
 
 
-def decode(data: bytes, max_pixels: int) -> Image.Image:
+def decode(data: bytes, max_pixels: int, ground: str = "white") -> Image.Image:
     """Read an upload as plain 8-bit sRGB without any metadata.
 
     What it is decides, not what it is called: PNG, JPEG or WebP, the first frame of an animation. Its EXIF orientation
-    is applied. Transparency (RGBA, LA, a palette's or a colour key's) is laid on white, so hidden colours stay hidden.
+    is applied. Transparency (RGBA, LA, a palette's or a colour key's) is laid on `ground`, so hidden colours stay
+    hidden.
     16 bits become 8 by scale; CMYK and grey become RGB; an embedded colour profile is converted to sRGB, a broken one
     is ignored. EXIF, GPS, comments and profiles are dropped.
 
@@ -71,13 +72,22 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
             )
         try:
             picture.load()
-            return _flatten(_upright(picture))
+            return _flatten(_upright(picture), ground)
         except MemoryError as full:
             raise _too_large(max_pixels, width, height) from full
         except _BROKEN as broken:
             raise UnreadablePicture(
                 f"This {picture.format} picture is damaged or cut off; open it in another program and save it anew."
             ) from broken
+
+
+def decode_mask(data: bytes, max_pixels: int) -> Image.Image:
+    """Read a mask as 8-bit grey, as `decode` does; what is transparent is not masked.
+
+    Raises:
+        TooLarge, UnreadablePicture: as `decode`.
+    """
+    return decode(data, max_pixels, ground="black").convert("L")
 
 
 def _too_large(max_pixels: int, width: int = 0, height: int = 0) -> TooLarge:
@@ -106,8 +116,8 @@ def _upright(picture: Image.Image) -> Image.Image:
     return turned
 
 
-def _flatten(picture: Image.Image) -> Image.Image:
-    """Any mode → RGB on white, as a new image that carries nothing of the file along."""
+def _flatten(picture: Image.Image, ground: str) -> Image.Image:
+    """Any mode → RGB on `ground`, as a new image that carries nothing of the file along."""
     profile = picture.info.get("icc_profile")
     if picture.mode.startswith("I"):
         # Pillow clips 16 bits to 255 instead of scaling them.
@@ -122,7 +132,7 @@ def _flatten(picture: Image.Image) -> Image.Image:
         picture = rgba.convert("RGB")
     elif picture.mode not in ("RGB", "CMYK", "L"):
         picture = picture.convert("RGB")
-    flat = Image.new("RGB", picture.size, "white")
+    flat = Image.new("RGB", picture.size, ground)
     flat.paste(_srgb(picture, profile), mask=alpha)
     return flat
 

@@ -138,7 +138,7 @@ class JobStore:
         self._db.close()
 
     def add(self, job: str, owner: str, request: ResolvedRequest) -> Ticket:
-        pictures = {name: value for name, value in request if isinstance(value, Picture)}
+        pictures = request.pictures
         with self._changes() as db:
             for picture in pictures.values():
                 # Most jobs of a session start from the same picture: it is stored once.

@@ -6,22 +6,28 @@ import math
 import random
 import secrets
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
+from PIL import Image
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from studio import image, samplers
+from studio import canvas, geometry, image, samplers
 from studio.catalog import Catalog
 from studio.errors import BadRequest
+from studio.geometry import Size
 from studio.presets import Presets
-from studio.request import SEED_END, Defaults, GenerationRequest, Picture, ResolvedRequest
+from studio.request import SEED_END, Defaults, GenerationRequest, Outpaint, Picture, ResolvedRequest
 
 #: What one job may draw in all: sixteen pictures of 2048 × 2048.
 PIXEL_BUDGET: Final = 16 * 2048 * 2048
 #: Random seeds stay below this, as everywhere in the field: short enough to read out.
 RANDOM_SEED_END: Final = 2**32
-_SMALLEST_SIDE, _LARGEST_SIDE = 64, 4096
+#: Denoising strengths where the artist names none.
+STRENGTH: Final = 0.6
+OUTPAINT_STRENGTH: Final = 0.9
+#: What a variation of a picture keeps of it.
+VARIATIONS: Final[dict[Literal["subtle", "strong"], float]] = {"subtle": 0.35, "strong": 0.7}
 
 
 def resolve(
@@ -34,12 +40,14 @@ def resolve(
 ) -> ResolvedRequest:
     """Leave nothing open: model, sampler, size, seed, full prompts. A resolved request comes back as it is.
 
-    `max_pixels` bounds the input picture, which comes out as a plain PNG: turned upright, without its metadata.
+    `max_pixels` bounds the input pictures and what outpainting makes of them. They come out as plain PNGs: turned
+    upright, without metadata; the mask in grey.
 
     Raises:
-        BadRequest: an empty prompt, an unknown sampler, schedule type or style, or more pixels than a job may draw.
+        BadRequest: an empty prompt or mask, a mask, margins or rounds without a picture, an unknown sampler, schedule
+            type or style, or more pixels than a job may draw.
         NotFound, ModelError: no such model, or one that cannot be used.
-        TooLarge, UnreadablePicture: the input picture.
+        TooLarge, UnreadablePicture: an input picture.
     """
     if isinstance(request, ResolvedRequest):
         return request
@@ -47,14 +55,13 @@ def resolve(
         raise BadRequest("The prompt is empty; describe the picture you would like to see.")
     model = catalog.find(request.model)
     sampler, scheduler = _sampling(request, model.defaults)
-    init, init_size = (None, None) if request.init is None else _clean(request.init, max_pixels)
-    width, height = _size(request, model.defaults, init_size)
-    if width * height * request.count > PIXEL_BUDGET:
-        fitting = PIXEL_BUDGET // (width * height)
-        raise BadRequest(
-            f"{request.count} pictures of {width} × {height} are more than one job may draw; "
-            f"ask for {fitting} or fewer, or for a smaller size."
-        )
+    _check_parts(request)
+    source = None if request.init is None else image.decode(request.init.data, max_pixels)
+    mask = None if request.mask is None else image.decode_mask(request.mask.data, max_pixels)
+    outpaint = request.outpaint or None
+    resize = request.resize or ("crop" if mask is None and outpaint is None else "keep")
+    width, height = _size(request, model.defaults, _canvas(source, outpaint, max_pixels))
+    _check_pixels(width * height * request.loops, request)
     full_prompt, full_negative = presets.apply(request.prompt, request.negative, request.styles)
     seed = request.seed
     if seed is None:
@@ -68,11 +75,18 @@ def resolve(
         "width": width,
         "height": height,
         "seed": seed,
-        "init": init,
+        "strength": _strength(request, outpaint),
+        "resize": resize,
+        "init": source and Picture.from_bytes(image.png(source)),
+        "mask": mask and Picture.from_bytes(image.png(mask)),
+        "outpaint": outpaint,
         "full_prompt": full_prompt,
         "full_negative": full_negative,
     }
-    return ResolvedRequest.model_validate({**dict(request), **settled})
+    resolved = ResolvedRequest.model_validate({**dict(request), **settled})
+    if source and mask and not outpaint and canvas.painted(resolved, source.size, mask).getbbox() is None:
+        raise BadRequest(_nothing_masked(request))
+    return resolved
 
 
 def expand(resolved: ResolvedRequest) -> tuple[ResolvedRequest, ...]:
@@ -81,6 +95,37 @@ def expand(resolved: ResolvedRequest) -> tuple[ResolvedRequest, ...]:
         resolved.model_copy(update={"count": 1, "seed": (resolved.seed + index) % SEED_END})
         for index in range(resolved.count)
     )
+
+
+def variation(request: GenerationRequest, result: Picture, how: Literal["subtle", "strong"]) -> GenerationRequest:
+    """Another picture like `result`, which `request` made: the same settings, a new seed, no mask and no margins."""
+    changes = {
+        "init": result,
+        "strength": VARIATIONS[how],
+        "resize": "keep",
+        "mask": None,
+        "outpaint": None,
+        "loops": 1,
+        "seed": None,
+        "width": None,
+        "height": None,
+    }
+    asked = request.as_request() if isinstance(request, ResolvedRequest) else request
+    return asked.model_copy(update=changes)
+
+
+def panned(request: GenerationRequest, result: Picture, across: int, down: int, max_pixels: int) -> GenerationRequest:
+    """The view moved over `result` by so many pixels to the right and downwards; what comes into it is outpainted.
+
+    Raises:
+        TooLarge, UnreadablePicture: `result`.
+    """
+    whole = image.decode(result.data, max_pixels)
+    kept, margins = geometry.pan(whole.size, across, down)
+    seen = Picture.from_bytes(image.png(whole.crop(kept)))
+    changes = {"init": seen, "outpaint": margins, "strength": None, "resize": "keep", "mask": None, "loops": 1}
+    asked = request.as_request() if isinstance(request, ResolvedRequest) else request
+    return asked.model_copy(update={**changes, "seed": None, "width": None, "height": None})
 
 
 def _sampling(request: GenerationRequest, defaults: Defaults) -> tuple[str, str]:
@@ -93,17 +138,62 @@ def _sampling(request: GenerationRequest, defaults: Defaults) -> tuple[str, str]
     return sampler, scheduler
 
 
-def _clean(picture: Picture, max_pixels: int) -> tuple[Picture, tuple[int, int]]:
-    upright = image.decode(picture.data, max_pixels)
-    return Picture.from_bytes(image.png(upright)), upright.size
+def _check_parts(request: GenerationRequest) -> None:
+    if request.init is not None:
+        if request.outpaint and request.resize not in (None, "keep"):
+            raise BadRequest("Outpainting keeps the picture as it is; set resize to keep, or leave out the margins.")
+        return
+    for wanted, what in (
+        (request.mask is not None, "A mask needs a picture to lie on"),
+        (bool(request.outpaint), "Outpainting needs a picture to extend"),
+        (request.loops > 1, "Several rounds need a picture to start from"),
+    ):
+        if wanted:
+            raise BadRequest(f"{what}; add one as init.")
 
 
-def _size(request: GenerationRequest, defaults: Defaults, init: tuple[int, int] | None) -> tuple[int, int]:
+def _check_pixels(pixels: int, request: GenerationRequest) -> None:
+    if pixels * request.count <= PIXEL_BUDGET:
+        return
+    if pixels > PIXEL_BUDGET:
+        raise BadRequest("So many rounds at this size are more than one job may draw; choose fewer, or a smaller size.")
+    raise BadRequest(
+        f"{request.count} pictures of this size are more than one job may draw; "
+        f"ask for {PIXEL_BUDGET // pixels} or fewer, or for a smaller size."
+    )
+
+
+def _strength(request: GenerationRequest, outpaint: Outpaint | None) -> float:
+    if request.strength is not None:
+        return request.strength
+    return STRENGTH if outpaint is None else OUTPAINT_STRENGTH
+
+
+def _canvas(source: Image.Image | None, outpaint: Outpaint | None, max_pixels: int) -> Size | None:
+    if source is None or outpaint is None:
+        return source.size if source else None
+    size, _ = geometry.extended(source.size, outpaint)
+    if size[0] * size[1] > max_pixels:
+        raise BadRequest(
+            f"With these margins the picture would be {size[0]} × {size[1]} pixels; "
+            f"choose smaller ones: {max_pixels / 1e6:g} million pixels are the most there can be."
+        )
+    return size
+
+
+def _nothing_masked(request: GenerationRequest) -> str:
+    if request.inpaint.invert:
+        return "The inverted mask is empty; leave something unpainted, or do not invert it."
+    return "Nothing of the mask is left to repaint; paint what should change, or choose another way to resize."
+
+
+def _size(request: GenerationRequest, defaults: Defaults, init: Size | None) -> Size:
     """Width and height in pixels. With an input picture, what is left open follows its proportions.
 
     Its own size is kept up to four times the pixels the model was made for: beyond that models repeat their subject.
+    Only the surroundings of a mask are drawn at the size the model was made for.
     """
-    if init is None:
+    if init is None or (request.inpaint.area == "masked" and (request.mask is not None or request.outpaint)):
         return request.width or defaults.width, request.height or defaults.height
     width, height = init
     if request.width is not None:
@@ -112,11 +202,7 @@ def _size(request: GenerationRequest, defaults: Defaults, init: tuple[int, int] 
         scale = request.height / height
     else:
         scale = min(1.0, math.sqrt(4 * defaults.width * defaults.height / (width * height)))
-    return request.width or _side(width * scale), request.height or _side(height * scale)
-
-
-def _side(pixels: float) -> int:
-    return min(max(round(pixels / 8) * 8, _SMALLEST_SIDE), _LARGEST_SIDE)
+    return request.width or geometry.side(width * scale), request.height or geometry.side(height * scale)
 
 
 def sentence(error: ValidationError) -> str:
@@ -168,6 +254,8 @@ def _complaint(fault: ErrorDetails) -> str:
             return f"must be true or false, not {given}"
         case "string_type" | "string_unicode":
             return "must be text"
+        case "literal_error":
+            return f"must be one of {str(limits['expected']).replace(chr(39), '')}, not {given}"
         case "model_type" | "model_attributes_type" | "dict_type":
             return "must be an object with named settings"
         case "tuple_type" | "list_type":

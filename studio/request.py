@@ -8,19 +8,32 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
 
 SEED_END: Final = 2**64
 MAX_PROMPT: Final = 20_000
 MAX_COUNT: Final = 16
+MAX_LOOPS: Final = 8
+MAX_MARGIN: Final = 4096
+#: The fields of a request that hold input pictures.
+INPUTS: Final = ("init", "mask")
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Side = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
 Seed = Annotated[int, Field(ge=0, lt=SEED_END)]
 Steps = Annotated[int, Field(ge=1, le=150)]
 Guidance = Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
+Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Margin = Annotated[int, Field(ge=0, le=MAX_MARGIN)]
+#: How an input picture comes to the size asked for: `stretch` ignores its proportions, `crop` cuts what stands out,
+#: `fill` fits all of it and fills the rest from its edges, `keep` leaves the picture at its own size.
+Resize = Literal["stretch", "crop", "fill", "keep"]
+#: What a masked area starts from: the picture itself, its surroundings smeared in, latent noise, or empty latents.
+Start = Literal["original", "blur", "noise", "nothing"]
+#: What is drawn: the whole picture, or the surroundings of the mask alone at the full size of the drawing.
+Area = Literal["whole", "masked"]
 
 
 class Picture(RootModel[str]):
@@ -51,11 +64,41 @@ class Picture(RootModel[str]):
         return hashlib.sha256(self.data).hexdigest()
 
 
+class Inpaint(BaseModel):
+    """How a masked area, or the new margins of an outpainting, is drawn. Lengths in pixels of the result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mask_blur: int = Field(4, ge=0, le=64, description="How far the mask grows and fades beyond what was painted.")
+    invert: bool = Field(False, description="Repaint what is black in the mask instead of what is white.")
+    start: Start = Field("original", description="What the area starts from: original, blur, noise or nothing.")
+    area: Area = Field("whole", description="Draw the whole picture, or only the masked area at full size.")
+    padding: int = Field(32, ge=0, le=1024, description="Surroundings the model sees when only the mask is drawn.")
+    soft: bool = Field(False, description="Grey says how much may change (differential diffusion), not how opaque.")
+    match_colour: bool = Field(True, description="Bring the colours of the new area in line along the seam.")
+
+
+class Outpaint(BaseModel):
+    """New margins around the input picture, in its pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    left: Margin = 0
+    top: Margin = 0
+    right: Margin = 0
+    bottom: Margin = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.left or self.top or self.right or self.bottom)
+
+
 class GenerationRequest(BaseModel):
     """All that one job depends on. Sizes in pixels.
 
     `None` means "as the model likes it" and is settled by `plan.resolve`.
-    The parts that are present are the mode: with `init` it is image to image, without it text to image.
+    The parts that are present are the mode: with `init` it is image to image, without it text to image; a `mask` makes
+    it inpainting, an `outpaint` outpainting. `width` and `height` are the size of the drawing. The result has it too,
+    unless the picture keeps its own size (`resize`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,7 +118,21 @@ class GenerationRequest(BaseModel):
     count: int = Field(1, ge=1, le=MAX_COUNT, description="Number of pictures.")
     styles: tuple[Annotated[str, Field(max_length=200)], ...] = Field((), max_length=16, description="Style presets.")
     init: Picture | None = Field(None, description="Picture to start from (image to image).")
-    strength: float = Field(0.6, ge=0, le=1, allow_inf_nan=False, description="Denoising strength; 0 keeps `init`.")
+    strength: Strength | None = Field(
+        None, description="Denoising strength; 0 keeps `init`, 1 forgets it. Null: 0.6, or 0.9 to outpaint."
+    )
+    resize: Resize | None = Field(
+        None, description="How `init` comes to size: stretch, crop, fill or keep. Null: keep for parts, else crop."
+    )
+    mask: Picture | None = Field(
+        None, description="What of `init` is repainted: white entirely, grey softly, black and transparent not."
+    )
+    inpaint: Inpaint = Field(Inpaint(), description="How the masked area or the new margins are drawn.")
+    outpaint: Outpaint | None = Field(None, description="Margins to add around `init`, whose pixels stay as they are.")
+    loops: int = Field(1, ge=1, le=MAX_LOOPS, description="Rounds, each of which starts from what the last one drew.")
+    loop_decay: float = Field(
+        1.0, gt=0, le=1, allow_inf_nan=False, description="Strength of each round as a share of the round before."
+    )
 
     @field_validator("seed", mode="before")
     @classmethod
@@ -88,6 +145,11 @@ class GenerationRequest(BaseModel):
         # NUL and lone surrogates cannot be stored in a database or a PNG; line breaks and tabs can.
         clean = text.encode("utf-8", "ignore").decode()
         return "".join(c for c in clean if c in "\n\t" or (c >= " " and c != "\x7f"))
+
+    @property
+    def pictures(self) -> dict[str, Picture]:
+        """Its input pictures by field."""
+        return {name: picture for name in INPUTS if isinstance(picture := getattr(self, name), Picture)}
 
 
 class ResolvedRequest(GenerationRequest):
@@ -105,6 +167,8 @@ class ResolvedRequest(GenerationRequest):
     width: Side
     height: Side
     seed: Seed
+    strength: Strength = 0.6
+    resize: Resize = "crop"
     full_prompt: str
     full_negative: str
 

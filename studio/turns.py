@@ -145,5 +145,8 @@ class Pace:
 def evaluations(request: ResolvedRequest, *, from_picture: bool = False) -> float:
     """How often the denoiser runs for one picture."""
     sampler = SAMPLERS.get(request.sampler)
-    share = request.strength if from_picture or request.init is not None else 1.0
-    return max(1.0, request.steps * share * (sampler.order if sampler else 1))
+    order = sampler.order if sampler else 1
+    if not from_picture and request.init is None:
+        return float(request.steps * order)
+    strengths = (request.strength * request.loop_decay**number for number in range(request.loops))
+    return sum(max(1.0, request.steps * strength * order) for strength in strengths)

@@ -116,6 +116,8 @@ def resolve(request: GenerationRequest) -> ResolvedRequest:
         "width": request.width or 64,
         "height": request.height or 64,
         "seed": request.seed or 0,
+        "strength": 0.6 if request.strength is None else request.strength,
+        "resize": request.resize or "crop",
         "full_prompt": request.prompt,
         "full_negative": "",
     }

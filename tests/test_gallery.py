@@ -122,17 +122,18 @@ def test_ids_sort_by_time_even_when_the_clock_goes_back(
     again.close()
 
 
-def test_the_input_picture_is_kept_once_and_comes_back_with_the_request(gallery: Gallery, folder: Path) -> None:
-    init = Picture.from_bytes(b"input bytes")
-    records = [kept(gallery, n, init=init) for n in (1, 2)]
-    assert [file.name for file in (folder / "inputs").iterdir()] == [f"{init.sha256}.png"]
-    assert records[0].init == init.sha256
+def test_input_pictures_are_kept_once_and_come_back_with_the_request(gallery: Gallery, folder: Path) -> None:
+    init, mask = Picture.from_bytes(b"input bytes"), Picture.from_bytes(b"mask bytes")
+    records = [kept(gallery, n, init=init, mask=mask) for n in (1, 2)]
+    assert {file.name for file in (folder / "inputs").iterdir()} == {f"{init.sha256}.png", f"{mask.sha256}.png"}
+    assert records[0].inputs == {"init": init.sha256, "mask": mask.sha256}
     assert records[0].request is not None
-    assert records[0].request.init is None
-    assert gallery.request(records[0].id) == drawn(seed=1, init=init).request
+    assert records[0].request.pictures == {}
+    assert gallery.request(records[0].id) == drawn(seed=1, init=init, mask=mask).request
     with Image.open(gallery.path(records[0].id)) as picture:
-        assert json.loads(picture.info["pochade"])["request"]["init"] == f"sha256:{init.sha256}"
-    (folder / "inputs" / f"{init.sha256}.png").unlink()
+        told = json.loads(picture.info["pochade"])["request"]
+        assert (told["init"], told["mask"]) == (f"sha256:{init.sha256}", f"sha256:{mask.sha256}")
+    (folder / "inputs" / f"{mask.sha256}.png").unlink()
     with pytest.raises(NotFound, match="inputs folder"):
         gallery.request(records[0].id)
 

@@ -96,6 +96,8 @@ def test_pace_is_learnt_by_size_and_carried_over_to_other_sizes_steps_and_sample
     assert pace.picture(resolve(ask(width=512, height=256, steps=20))) == pytest.approx(4.0)
     assert pace.picture(small.model_copy(update={"sampler": "Heun"})) == pytest.approx(4.0)
     assert pace.picture(small.model_copy(update={"strength": 0.5}), from_picture=True) == pytest.approx(1.0)
+    rounds = small.model_copy(update={"strength": 0.5, "loops": 3, "loop_decay": 0.5})
+    assert pace.picture(rounds, from_picture=True) == pytest.approx(1.0 + 0.5 + 0.25)
     assert pace.picture(small.model_copy(update={"model": "other"})) is None
     pace.learn(small, 4.0)
     assert pace.picture(small) == pytest.approx(3.0), "the new measurement and the old one both count"

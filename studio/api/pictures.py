@@ -68,7 +68,7 @@ def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
         return {
             **brief(record),
             "infotext": record.infotext,
-            "request": described(record.request, {"init": record.init} if record.init else {}),
+            "request": described(record.request, record.inputs),
         }
 
     @routes.get("/pictures/{picture}/file")
