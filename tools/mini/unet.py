@@ -46,8 +46,10 @@ def sampler() -> DPMSolverMultistepScheduler:
 
 
 class UnetTask:
-    """Predict v (Salimans and Ho, arXiv:2202.00512), weighted by min-SNR-5 (Hang et al., arXiv:2303.09556).
+    """Predict v (Salimans and Ho, arXiv:2202.00512), weighted evenly but for the almost clean pictures.
 
+    The weight of v is (min(snr, 5) + 1) / (snr + 1). Min-SNR itself (Hang et al., arXiv:2303.09556) has min(snr, 5) /
+    (snr + 1), which all but ignores the noisy half of the steps, where the words decide what the picture will be.
     A tenth of the captions is empty, for classifier-free guidance. The noise gets a small offset per channel, so that
     the model cannot read the picture's mean colour off the noisiest step and has to take it from the words.
     """
@@ -90,5 +92,5 @@ class UnetTask:
         predicted = self.model(noisy, times.to(device), words, return_dict=False)[0]
         errors = (predicted.float() - velocity).pow(2).mean((1, 2, 3))
         snr = (alpha / (1 - alpha)).view(-1)
-        weights = snr.clamp(max=SNR_CAP) / (snr + 1)
+        weights = (snr.clamp(max=SNR_CAP) + 1) / (snr + 1)
         return (weights * errors).sum() / weights.sum(), {"v": errors.mean().item()}
