@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import studio
-from studio.request import GenerationResult
+from studio.request import MAX_LOOPS, MAX_MARGIN, GenerationResult, ResolvedRequest
 from studio.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
 
 PROMPT: Final = "Prompt"
@@ -17,6 +18,18 @@ _KEY = re.compile(r"\w[\w \-/]{0,99}")
 # The two alternatives exclude each other, so no input makes this slower than linear.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _FEWEST_PAIRS = 3
+
+#: A1111's words for ours. `Resize mode`, `Outpaint` and the rounds are not in its texts; the words are its page's.
+_RESIZE: Final = {
+    "stretch": "Just resize",
+    "crop": "Crop and resize",
+    "fill": "Resize and fill",
+    "keep": "Keep size",
+}
+_START: Final = {"original": "original", "blur": "fill", "noise": "latent noise", "nothing": "latent nothing"}
+_AREA: Final = {"whole": "Whole picture", "masked": "Only masked"}
+_MODE: Final = {False: "Inpaint masked", True: "Inpaint not masked"}
+_SIDES: Final = ("left", "top", "right", "bottom")
 
 
 def write(result: GenerationResult, title: str) -> str:
@@ -35,11 +48,34 @@ def write(result: GenerationResult, title: str) -> str:
         "Size": f"{result.width}x{result.height}",
         "Model hash": result.model_digest,
         "Model": title,
-        "Denoising strength": _number(request.strength) if request.init else "",
+        **(_from_picture(request) if request.init else {}),
         "Version": f"Pochade v{studio.__version__}",
     }
     settings = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value != "")
     return f"{request.full_prompt}\n{NEGATIVE}: {request.full_negative}\n{settings}"
+
+
+def _from_picture(request: ResolvedRequest) -> dict[str, object]:
+    pairs: dict[str, object] = {
+        "Denoising strength": _number(request.strength),
+        "Resize mode": _RESIZE[request.resize],
+    }
+    if request.loops > 1:
+        pairs |= {"Loops": request.loops, "Loop decay": _number(request.loop_decay)}
+    if request.mask or request.outpaint:
+        inpaint = request.inpaint
+        pairs |= {
+            "Mask blur": inpaint.mask_blur,
+            "Mask mode": _MODE[inpaint.invert],
+            "Masked content": _START[inpaint.start],
+            "Inpaint area": _AREA[inpaint.area],
+            "Masked area padding": inpaint.padding if inpaint.area == "masked" else "",
+            "Soft inpainting enabled": "True" if inpaint.soft else "",
+            "Match colours": "" if inpaint.match_colour else "False",
+        }
+    if request.outpaint:
+        pairs["Outpaint"] = " ".join(f"{side} {getattr(request.outpaint, side)}" for side in _SIDES)
+    return pairs
 
 
 def parse(text: str) -> dict[str, str]:
@@ -79,7 +115,44 @@ def as_settings(fields: dict[str, str]) -> dict[str, object]:
             found[name] = float(value)
     if size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", fields.get("Size", "")):
         found["width"], found["height"] = int(size[1]), int(size[2])
+    found |= _picture_settings(fields)
     return found
+
+
+def _picture_settings(fields: dict[str, str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    if (resize := _ours(_RESIZE, fields.get("Resize mode"))) is not None:
+        found["resize"] = resize
+    if re.fullmatch("[1-9]", loops := fields.get("Loops", "")) and int(loops) <= MAX_LOOPS:
+        found["loops"] = int(loops)
+    if re.fullmatch(r"1|0?\.\d{1,18}", decay := fields.get("Loop decay", "")) and float(decay) > 0:
+        found["loop_decay"] = float(decay)
+    inpaint: dict[str, object] = {}
+    for key, name, words in (
+        ("Mask mode", "invert", _MODE),
+        ("Masked content", "start", _START),
+        ("Inpaint area", "area", _AREA),
+    ):
+        if (value := _ours(words, fields.get(key))) is not None:
+            inpaint[name] = value
+    for key, name, most in (("Mask blur", "mask_blur", 64), ("Masked area padding", "padding", 1024)):
+        if re.fullmatch(r"\d{1,4}", value := fields.get(key, "")):
+            inpaint[name] = min(int(value), most)
+    for key, name in (("Soft inpainting enabled", "soft"), ("Match colours", "match_colour")):
+        if (value := fields.get(key, "")) in ("True", "False"):
+            inpaint[name] = value == "True"
+    if inpaint:
+        found["inpaint"] = inpaint
+    margins = " ".join(rf"{side} (\d{{1,4}})" for side in _SIDES)
+    if given := re.fullmatch(margins, fields.get("Outpaint", "")):
+        found["outpaint"] = {
+            side: min(int(pixels), MAX_MARGIN) for side, pixels in zip(_SIDES, given.groups(), strict=True)
+        }
+    return found
+
+
+def _ours(words: Mapping[str, str] | Mapping[bool, str], theirs: str | None) -> str | bool | None:
+    return next((ours for ours, word in words.items() if word == theirs), None)
 
 
 def _number(value: float) -> str:

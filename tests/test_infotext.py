@@ -148,3 +148,39 @@ def test_reading_takes_linear_time(text: str) -> None:
     short, long = (min(seconds(size) for _ in range(3)) for size in (40_000, 400_000))
     assert long < 0.5
     assert long < 40 * short + 0.02
+
+
+def test_repainting_is_told_in_a1111s_words_and_read_back() -> None:
+    inpaint = {"mask_blur": 9, "invert": True, "start": "noise", "area": "masked", "padding": 48, "soft": True}
+    given = {
+        "strength": 0.75,
+        "resize": "keep",
+        "loops": 3,
+        "loop_decay": 0.5,
+        "inpaint": {**inpaint, "match_colour": False},
+        "outpaint": {"left": 64, "top": 0, "right": 8, "bottom": 0},
+    }
+    text = infotext.write(result(init=Picture.from_bytes(b"x"), mask=Picture.from_bytes(b"y"), **given), "v1-5")
+    for pair in (
+        "Denoising strength: 0.75, Resize mode: Keep size, Loops: 3, Loop decay: 0.5, Mask blur: 9",
+        "Mask mode: Inpaint not masked, Masked content: latent noise, Inpaint area: Only masked",
+        "Masked area padding: 48, Soft inpainting enabled: True, Match colours: False",
+        "Outpaint: left 64 top 0 right 8 bottom 0",
+    ):
+        assert pair in text
+    told = infotext.as_settings(infotext.parse(text))
+    assert {name: told[name] for name in given} == given
+    assert GenerationRequest.model_validate(told).inpaint.padding == 48
+
+
+def test_without_a_picture_nothing_is_told_about_masks() -> None:
+    text = infotext.write(result(inpaint={"mask_blur": 9}, loops=2), "v1-5")
+    assert "Mask" not in text
+    assert "Loop" not in text
+
+
+def test_impossible_mask_settings_are_left_out() -> None:
+    wrong = "Mask blur: 900, Inpaint area: Somewhere, Loops: 99, Loop decay: 7, Outpaint: left 1, Resize mode: ?"
+    told = infotext.as_settings(infotext.parse(f"x\nSteps: 1, {wrong}"))
+    assert told["inpaint"] == {"mask_blur": 64}
+    assert not {"loops", "loop_decay", "outpaint", "resize"} & set(told)

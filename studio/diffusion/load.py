@@ -5,12 +5,18 @@ from __future__ import annotations
 import gc
 import logging
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import diffusers
 import torch
 import transformers
-from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image, DiffusionPipeline, SchedulerMixin
+from diffusers import (
+    AutoPipelineForImage2Image,
+    AutoPipelineForInpainting,
+    AutoPipelineForText2Image,
+    DiffusionPipeline,
+    SchedulerMixin,
+)
 
 from studio import catalog
 from studio.diffusion import preview
@@ -25,6 +31,15 @@ _PRECISIONS: Final = {"float32": torch.float32, "float16": torch.float16, "bfloa
 _HALF: Final = ("sd1", "sd2", "sdxl")
 
 
+#: What a drawing starts from: nothing but the prompt, a picture, or a picture and a mask.
+Task = Literal["text", "picture", "mask"]
+_TASKS: Final = {
+    "text": (AutoPipelineForText2Image, "draw from a text alone; add a picture"),
+    "picture": (AutoPipelineForImage2Image, "start from a picture; remove the picture"),
+    "mask": (AutoPipelineForInpainting, "repaint part of a picture; remove the mask and the margins"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A loaded model. `pipe` is never called itself: every job takes a view with a scheduler of its own."""
@@ -35,13 +50,23 @@ class Model:
     digest: str
     device: torch.device
 
-    def view(self, scheduler: SchedulerMixin, *, from_picture: bool) -> Any:
-        """A pipeline over the same weights, so that nothing one job sets is seen by the next."""
-        task = AutoPipelineForImage2Image if from_picture else AutoPipelineForText2Image
+    @property
+    def repaints(self) -> bool:
+        """Its denoiser takes nine channels: noisy latents, a mask, and the latents of what is not masked."""
+        unet = getattr(self.pipe, "unet", None)
+        return unet is not None and unet.config.in_channels == 2 * self.pipe.vae.config.latent_channels + 1
+
+    def view(self, scheduler: SchedulerMixin, task: Task) -> Any:
+        """A pipeline over the same weights, so that nothing one job sets is seen by the next.
+
+        Raises:
+            ModelError: this family cannot do that.
+        """
+        auto, what = _TASKS[task]
         try:
-            view = task.from_pipe(self.pipe, scheduler=scheduler)
+            view = auto.from_pipe(self.pipe, scheduler=scheduler)
         except ValueError as unknown:
-            raise ModelError(f"{self.spec.title} cannot start from a picture; remove the picture.") from unknown
+            raise ModelError(f"{self.spec.title} cannot {what}, or choose another model.") from unknown
         view.set_progress_bar_config(disable=True)
         return view
 

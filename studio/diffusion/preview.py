@@ -31,10 +31,6 @@ class Preview:
         levels = rgb.nan_to_num_().clamp_(0, 1).mul_(255).round_().to(torch.uint8)
         return Image.frombytes("RGB", (flat.shape[1], flat.shape[0]), levels.numpy().tobytes())
 
-    def jpeg(self, latents: torch.Tensor, width: int, height: int, longest: int = LONGEST) -> bytes:
-        """The forming picture of `width` × `height` pixels, at most `longest` on its longer side."""
-        return jpeg(self.picture(latents), width, height, longest)
-
 
 def jpeg(picture: Image.Image, width: int, height: int, longest: int) -> bytes:
     """`picture`, small or large, at the size of a `width` × `height` picture shrunk to `longest` pixels."""
@@ -53,7 +49,7 @@ def of(pipe: Any, folder: Path) -> Preview | None:
     if stated is not None:
         return stated
     denoiser = getattr(pipe, "unet", None)
-    if vae is None or denoiser is None or denoiser.config.in_channels != channels:
+    if vae is None or denoiser is None or denoiser.config.in_channels not in (channels, 2 * channels + 1):
         return None  # packed or otherwise foreign latents
     return fit(vae)
 

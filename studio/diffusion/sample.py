@@ -1,26 +1,25 @@
-"""One resolved request → one call of a stock pipeline, with its progress told while it runs."""
+"""One resolved request → calls of stock pipelines, one for each round, with their progress told while they run."""
 
 from __future__ import annotations
 
-import functools
 import inspect
-import math
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
-from studio import image
+from studio.canvas import Canvas, read
 from studio.diffusion import preview, schedulers
-from studio.diffusion.load import Model
-from studio.engine import Event, Preview, Progress
-from studio.errors import Cancelled, ModelError
+from studio.diffusion.load import Model, Task
+from studio.diffusion.repaint import Repaint, blank
+from studio.diffusion.watch import FRAMES, Round, Watch
+from studio.engine import Event
+from studio.errors import ModelError
 from studio.request import GenerationResult, ResolvedRequest
 
-FRAMES: Final = 8
 _HALF: Final = (torch.float16, torch.bfloat16)
 
 
@@ -38,157 +37,118 @@ def draw(
 
     Raises:
         Cancelled: `stop` was set; noticed after every evaluation of the denoiser.
-        BadRequest, TooLarge, UnreadablePicture: the sampler or the input picture.
+        BadRequest, TooLarge, UnreadablePicture: the sampler, an input picture, or what this model cannot follow.
         ModelError: the model gave no picture.
     """
     began = time.perf_counter()
-    source = None if request.init is None else image.decode(request.init.data, max_pixels)
-    if source is not None:
-        source = ImageOps.fit(source, (request.width, request.height), Image.Resampling.LANCZOS)
-        if request.strength == 0:
-            return _result(model, request, source, time.perf_counter() - began, device, [])
+    canvas = read(request, max_pixels)
+    if canvas is not None and (request.strength == 0 or canvas.untouched):
+        return _result(model, request, canvas.picture, time.perf_counter() - began, device, [])
+    # On the CPU whatever the device, so that a seed means the same noise everywhere. PyTorch's generator there reads
+    # the lower 32 bits of a seed, as it does in every other program of this field.
+    generator = torch.Generator("cpu").manual_seed(request.seed)
+    for turn, strength in _rounds(request):
+        picture, noisy = _round(model, request, canvas, turn, strength, generator, tell, stop, preview_every)
+        canvas = canvas and canvas.after(picture)
+    return _result(model, request, picture, time.perf_counter() - began, device, noisy)
+
+
+def _rounds(request: ResolvedRequest) -> list[tuple[Round, float]]:
+    """Each round and its denoising strength; none is left without a step."""
+    if request.init is None:
+        return [(Round(0, 1, request.steps, 0, request.steps), 1.0)]
+    strengths = [request.strength * request.loop_decay**number for number in range(request.loops)]
+    steps = [max(min(int(request.steps * strength), request.steps), 1) for strength in strengths]
+    total = sum(steps)
+    return [
+        (Round(number, request.loops, steps[number], sum(steps[:number]), total), strengths[number])
+        for number in range(request.loops)
+    ]
+
+
+def _round(
+    model: Model,
+    request: ResolvedRequest,
+    canvas: Canvas | None,
+    turn: Round,
+    strength: float,
+    generator: torch.Generator,
+    tell: Callable[[Event], None],
+    stop: threading.Event,
+    preview_every: int,
+) -> tuple[Image.Image, list[Image.Image]]:
+    """The picture after this round, and the frames of its film."""
+    task = _task(model, canvas, strength)
     scheduler = schedulers.own(model.pipe.scheduler, request.sampler, request.scheduler)
-    pipe = model.view(scheduler, from_picture=source is not None)
-    watch = _Watch(model, request, pipe, tell, stop, preview_every)
+    pipe = model.view(scheduler, task)
+    repaint: Repaint | None = None
     vae = getattr(pipe, "vae", None)
     kept = None if vae is None else vae.dtype
     try:
-        output = pipe(**_arguments(pipe, request, source), callback_on_step_end=watch.on_step_end)
+        given = _arguments(request, canvas, generator)
+        if task != "text":
+            # diffusers refuses a strength that leaves no step to take; the least one can ask for is one.
+            given["strength"] = min(max(strength, (1 + 1e-6) / request.steps), 1.0)
+        if task == "picture":
+            assert canvas is not None
+            given["image"] = canvas.part()
+        elif task == "mask":
+            start = request.inpaint.start if turn.number == 0 else "original"
+            laid = canvas or blank(request.width, request.height)
+            repaint = Repaint(model, pipe, laid, start, request.inpaint.soft, turn.steps, generator)
+            given |= repaint.arguments
+        shown, size = _shown(canvas, request)
+        watch = Watch(model, pipe, turn, shown, size, tell, stop, preview_every)
+
+        def on_step_end(view: Any, evaluation: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            watch.on_step_end(view, evaluation, timestep, tensors)
+            return {} if repaint is None else repaint.on_step_end(evaluation, tensors)
+
+        known = inspect.signature(pipe.__call__).parameters
+        output = pipe(
+            **{name: value for name, value in given.items() if name in known}, callback_on_step_end=on_step_end
+        )
         pixels = _checked(output, pipe, watch)
     finally:
         if vae is not None and vae.dtype != kept:  # SDXL decodes in float32 and leaves the VAE so when it fails
             vae.to(kept)
-    picture = Image.frombytes("RGB", (pixels.shape[1], pixels.shape[0]), pixels.numpy().tobytes())
-    return _result(model, request, picture, time.perf_counter() - began, device, watch.noisy())
+    drawn = Image.frombytes("RGB", (pixels.shape[1], pixels.shape[0]), pixels.numpy().tobytes())
+    if canvas is None:
+        return drawn, watch.noisy()
+    return canvas.composed(drawn, match_colour=request.inpaint.match_colour), watch.noisy()
 
 
-def _arguments(pipe: Any, request: ResolvedRequest, source: Image.Image | None) -> dict[str, object]:
-    given: dict[str, object] = {
+def _task(model: Model, canvas: Canvas | None, strength: float) -> Task:
+    if model.repaints or (canvas is not None and canvas.change is not None):
+        return "mask"
+    # Even the noisiest step of a schedule lets some of the picture through; a strength of 1 is to forget it.
+    return "text" if canvas is None or strength == 1 else "picture"
+
+
+def _shown(
+    canvas: Canvas | None, request: ResolvedRequest
+) -> tuple[Callable[[Image.Image], Image.Image], tuple[int, int]]:
+    """What makes a preview of the whole picture, and the size of the result."""
+    if canvas is None:
+        return lambda forming: forming, (request.width, request.height)
+    return canvas.small(preview.LONGEST).composed, canvas.picture.size
+
+
+def _arguments(request: ResolvedRequest, canvas: Canvas | None, generator: torch.Generator) -> dict[str, object]:
+    width, height = (request.width, request.height) if canvas is None else canvas.size
+    return {
         "prompt": request.full_prompt,
         "negative_prompt": request.full_negative,
         "num_inference_steps": request.steps,
         "guidance_scale": request.guidance,
-        "width": request.width,
-        "height": request.height,
-        # On the CPU whatever the device, so that a seed means the same noise everywhere. PyTorch's generator there
-        # reads the lower 32 bits of a seed, as it does in every other program of this field.
-        "generator": torch.Generator("cpu").manual_seed(request.seed),
+        "width": width,
+        "height": height,
+        "generator": generator,
         "output_type": "pt",
     }
-    if source is not None:
-        # diffusers refuses a strength that leaves no step to take; the least one can ask for is one.
-        least = (1 + 1e-6) / request.steps
-        given |= {"image": source, "strength": min(max(request.strength, least), 1.0)}
-    known = inspect.signature(pipe.__call__).parameters
-    return {name: value for name, value in given.items() if name in known}
 
 
-class _Watch:
-    """Sees every evaluation of one job's denoiser, through the scheduler that belongs to this job alone."""
-
-    def __init__(
-        self,
-        model: Model,
-        request: ResolvedRequest,
-        pipe: Any,
-        tell: Callable[[Event], None],
-        stop: threading.Event,
-        preview_every: int,
-    ) -> None:
-        self._preview = model.preview
-        self._request = request
-        self._pipe = pipe
-        self._tell = tell
-        self._stop = stop
-        self._every = preview_every if model.preview is not None else 0
-        self._evaluation = 0
-        self._step = 0
-        self._clean: torch.Tensor | None = None
-        self._noisy: dict[int, torch.Tensor] = {}
-        self.latents: torch.Tensor | None = None
-        steps = request.steps
-        self._steps = steps if request.init is None else max(min(int(steps * request.strength), steps), 1)
-        scheduler = pipe.scheduler
-        step = scheduler.step
-
-        @functools.wraps(step)  # the pipelines look at its signature
-        def watched(model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **more: Any) -> Any:
-            self._see(scheduler, model_output, timestep, sample)
-            return step(model_output, timestep, sample, *args, **more)
-
-        scheduler.step = watched
-        tell(Progress("Drawing", 0, self._steps))
-
-    def on_step_end(self, _pipe: Any, evaluation: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        if self._stop.is_set():
-            raise Cancelled("This picture was cancelled.")
-        self.latents = tensors.get("latents")
-        step = self._done(evaluation + 1)
-        if step > self._step:
-            self._step = step
-            self._tell(Progress("Drawing" if step < self._steps else "Developing", step, self._steps))
-            if self._preview is not None and self._clean is not None:
-                jpeg = self._preview.jpeg(self._clean, self._request.width, self._request.height)
-                self._tell(Preview(step, jpeg))
-        return {}
-
-    def noisy(self) -> list[Image.Image]:
-        """Seven pictures of the latents on their way, evenly spaced, from pure noise on."""
-        if self._preview is None or not self._noisy:
-            return []
-        return [self._preview.picture(self._noisy[index]) for index in self._wanted()]
-
-    def _done(self, evaluations: int) -> int:
-        """Full steps after so many evaluations; some samplers take two for a step, PNDM one more than its steps."""
-        return evaluations * self._steps // self._total
-
-    @property
-    def _total(self) -> int:
-        return max(int(self._pipe.num_timesteps), 1)
-
-    def _wanted(self) -> list[int]:
-        return [k * self._total // (FRAMES - 1) for k in range(FRAMES - 1)]
-
-    def _see(self, scheduler: Any, predicted: torch.Tensor, timestep: Any, sample: torch.Tensor) -> None:
-        number = self._evaluation
-        self._evaluation += 1
-        self._clean = None
-        if self._preview is None or sample.ndim != 4:
-            return
-        framed = number in self._wanted()
-        step = self._done(number + 1)
-        due = self._every > 0 and step > self._step and step % self._every == 0 and step < self._steps
-        if not framed and not due:
-            return
-        # Variance-exploding samplers (Euler and its kin) hold latents of any size; the denoiser's input is normalised.
-        noisy = scheduler.scale_model_input(sample, timestep)
-        if framed:
-            self._noisy[number] = noisy.clone()
-        if due:
-            self._clean = _clean(scheduler, predicted, timestep, noisy)
-
-
-def _clean(scheduler: Any, predicted: torch.Tensor, timestep: Any, noisy: torch.Tensor) -> torch.Tensor:
-    """The picture the denoiser expects at the end: x₀ from xₜ, eq. 15 of https://arxiv.org/abs/2006.11239.
-
-    A preview of it is clear long before the latents themselves are.
-    """
-    cumulative: torch.Tensor | None = getattr(scheduler, "alphas_cumprod", None)
-    if cumulative is None:  # flow matching: xₜ = (1 − σ) x₀ + σ ε, and the denoiser predicts ε − x₀
-        sigma = float(timestep) / int(scheduler.config.num_train_timesteps)
-        return noisy - sigma * predicted
-    kept = max(float(cumulative[min(max(round(float(timestep)), 0), len(cumulative) - 1)]), 1e-4)
-    signal, noise = math.sqrt(kept), math.sqrt(1 - kept)
-    match scheduler.config.prediction_type:
-        case "sample":
-            return predicted
-        case "v_prediction":
-            return signal * noisy - noise * predicted
-        case _:
-            return (noisy - noise * predicted) / signal
-
-
-def _checked(output: Any, pipe: Any, watch: _Watch) -> torch.Tensor:
+def _checked(output: Any, pipe: Any, watch: Watch) -> torch.Tensor:
     """Height × width × 3 levels of 0…255.
 
     Raises:

@@ -24,7 +24,7 @@ GREY = Preview(torch.zeros(4, 3), torch.full((3,), 0.5))
 def test_a_preview_has_the_pictures_shape_and_at_most_512_pixels(
     width: int, height: int, size: tuple[int, int]
 ) -> None:
-    jpeg = GREY.jpeg(torch.zeros(1, 4, height // 8, width // 8), width, height)
+    jpeg = preview.jpeg(GREY.picture(torch.zeros(1, 4, height // 8, width // 8)), width, height, preview.LONGEST)
     with Image.open(io.BytesIO(jpeg)) as shown:
         assert shown.size == size
 

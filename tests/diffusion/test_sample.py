@@ -43,7 +43,7 @@ def draw(model: Model, stop: threading.Event | None = None, **changes: object) -
 
 def test_it_is_bit_for_bit_what_the_stock_pipeline_gives(model: Model) -> None:
     ours = draw(model, steps=5)
-    pipe = model.view(schedulers.own(model.pipe.scheduler, "DPM++ 2M", "Karras"), from_picture=False)
+    pipe = model.view(schedulers.own(model.pipe.scheduler, "DPM++ 2M", "Karras"), "text")
     request = ours.request
     bare = pipe(
         request.full_prompt,
