@@ -100,7 +100,7 @@ export function generate() {
   // Leaving a number field makes Gradio take over what was typed.
   const active = document.activeElement;
   if (active instanceof HTMLInputElement) active.blur();
-  requestAnimationFrame(() => {
+  setTimeout(() => {
     document.getElementById("generate")?.click();
     active?.focus?.({ preventScroll: true });
   });

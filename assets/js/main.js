@@ -5,9 +5,10 @@ import * as routes from "./routes.js";
 import { listen } from "./shortcuts.js";
 import { answer, generate, remembered, restored, shown, swapSize } from "./form.js";
 import { stop } from "./session.js";
+import { cancelCompare, comparing } from "./compare.js";
 
 // What the page's Gradio events call.
 Object.assign(window.pochade, { answer, remembered, restored, shown });
 routes.start();
 live.start();
-listen({ generate, stop, swap: swapSize });
+listen({ generate, stop: () => (comparing.first ? cancelCompare() : stop()), swap: swapSize });

@@ -48,7 +48,7 @@ export function listen(actions) {
       if (modal || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "Escape") {
         // An open list of choices closes first; the next press stops.
-        if (!document.activeElement?.closest("[aria-expanded=true]") && !document.querySelector("ul.options")) actions.stop();
+        if (!document.activeElement?.closest("[role=combobox][aria-expanded=true]")) actions.stop();
         return;
       }
       if (isTyping(event.target)) return;

@@ -10,10 +10,10 @@ import { notice, onNotice, quiet } from "./notices.js";
 import { route } from "./routes.js";
 
 export function mount(element) {
-  const easel = buildEasel();
+  const caption = el("p", { class: "caption" });
+  const easel = buildEasel((facts) => describe(facts, caption));
   const status = buildStatus();
   const strip = buildStrip();
-  const caption = el("p", { class: "caption" });
   const { row, refresh } = actionRow(() => easel.shown());
   element.replaceChildren(el("section", { class: "stage", "aria-label": "Picture" }, easel.element, status, caption, row, strip));
   let awaited = null;
@@ -22,7 +22,6 @@ export function mount(element) {
     awaited = session.awaited;
     easel.update();
     refresh();
-    tellAbout(easel.shown(), caption);
   });
   addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -34,8 +33,8 @@ export function mount(element) {
   });
 }
 
-/** The large place. `shown()` is the finished picture in it, null while one forms there. */
-function buildEasel() {
+/** The large place. `shown()` is the finished picture in it, null while one forms there; `told` is given its facts. */
+function buildEasel(told) {
   const img = el("img", { class: "picture", alt: "" });
   const empty = el(
     "div",
@@ -77,6 +76,7 @@ function buildEasel() {
     const id = inFront();
     if (!id) {
       wanted = null;
+      told(null);
       fill(element, empty);
     } else if (id !== wanted) {
       wanted = id;
@@ -87,14 +87,16 @@ function buildEasel() {
   async function present(id) {
     const next = new Image();
     next.src = url.file(id);
-    const told = await Promise.all([picture(id), next.decode()]).catch(() => null);
+    const loaded = await Promise.all([picture(id), next.decode()]).catch(() => null);
     if (wanted !== id) return;
-    if (!told) {
+    if (!loaded) {
       // Its file has gone, or it went for good: the next one takes its place.
       forget(id);
       return;
     }
-    const [facts] = told;
+    const [facts] = loaded;
+    knowFavourite(id, facts.favourite);
+    told(facts);
     frame(facts.width, facts.height);
     img.src = next.src;
     img.alt = facts.prompt || "A picture without a prompt";
@@ -164,18 +166,11 @@ function queued(waiting) {
   return `Waiting: ${before}${seconds === null ? "" : ` · about ${duration(seconds)}`}`;
 }
 
-let toldId = null;
-
-async function tellAbout(id, caption) {
-  if (id === toldId) return;
-  toldId = id;
-  if (!id) {
+function describe(facts, caption) {
+  if (!facts) {
     caption.replaceChildren();
     return;
   }
-  const facts = await picture(id).catch(() => null);
-  if (toldId !== id || !facts) return;
-  knowFavourite(id, facts.favourite);
   const { request } = facts;
   const parts = [`${facts.width} × ${facts.height}`, request.sampler && `${request.sampler} ${request.scheduler}`, request.steps && `${request.steps} steps`, `seed ${facts.seed}`];
   if (facts.seconds) parts.push(duration(facts.seconds));

@@ -18,8 +18,8 @@ import app
 from studio.engine import Event, Finished, Preview
 from studio.request import ResolvedRequest
 from studio.settings import Settings
-from tests.e2e.browser import find_or_install
 from tests.fakes import FakeEngine
+from tools.browser import find_or_install
 
 PATIENCE = 30_000  # milliseconds; a busy machine is slow
 expect.set_options(timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""A Chromium for the tests: the system's, Playwright's own, or one that is installed now. Never none."""
+"""A Chromium for tests and screenshots: the system's, Playwright's own, or one that is installed now. Never none."""
 
 from __future__ import annotations
 

@@ -1,0 +1,177 @@
+"""Photograph the studio for the README: `python -m tools.screenshots` draws with the embedded model in a real browser.
+
+Every picture of `assets/screenshots/` is made anew from a fresh studio in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tools.browser import find_or_install
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+FOLDER: Final = ROOT / "assets" / "screenshots"
+PATIENCE: Final = 240_000  # milliseconds
+PROMPTS: Final = (
+    "a white lighthouse on the beach on a stormy day, oil painting",
+    "a yellow house in the hills with northern lights, oil painting",
+    "a teal robot in the city in the fog, pixel art",
+    "a purple butterfly in the garden on a sunny day, paper cut",
+    "a white owl in the forest at night, ink drawing",
+    "a pink hot air balloon over the mountains at sunset, flat illustration",
+)
+EXAMPLE: Final = "a red sailboat on the sea at sunset, watercolor"
+
+
+@contextmanager
+def studio(folder: Path) -> Iterator[str]:
+    """A studio of its own; gives its address."""
+    command = [sys.executable, "app.py", "--port", "0", "--data-dir", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found, "the studio did not start"
+        try:
+            yield found[0]
+        finally:
+            process.terminate()
+
+
+class Camera:
+    """One browser window. `shoot` saves what it shows as `<name>-<theme>.png`."""
+
+    def __init__(self, browser: Browser, address: str, *, theme: str = "dark", phone: bool = False) -> None:
+        self.theme = theme
+        size = {"width": 390, "height": 844} if phone else {"width": 1440, "height": 900}
+        self.context = browser.new_context(viewport=size, has_touch=phone, is_mobile=phone)  # type: ignore[arg-type]
+        self.context.set_default_timeout(PATIENCE)
+        self.context.add_init_script(f"localStorage.setItem('pochade.theme', '{theme}')")
+        self.page: Page = self.context.new_page()
+        self.page.goto(address)
+        self.page.locator(".fold-summary", has_text="steps").wait_for(state="attached")
+        self.page.wait_for_timeout(1000)
+
+    def shoot(self, name: str) -> None:
+        file = FOLDER / f"{name}-{self.theme}.png"
+        self.page.wait_for_timeout(400)
+        self.page.screenshot(path=file)
+        with Image.open(file) as picture:
+            # 256 dithered colours are a third of the bytes, and nobody judges colours in a README.
+            picture.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=256).save(file, optimize=True)
+        print(f"{file.relative_to(ROOT)}  {file.stat().st_size // 1024} KB", flush=True)
+
+    def draw(self, prompt: str, count: int = 1) -> None:
+        before = self.finished()
+        self.start(prompt, count)
+        expect(self.page.locator(".strip .thumb:not(.live)")).to_have_count(before + count, timeout=PATIENCE)
+        self.page.locator(".status:not([data-busy])").wait_for(state="attached")
+
+    def start(self, prompt: str, count: int = 1) -> None:
+        self.page.locator("#prompt textarea").fill(prompt)
+        if count > 1:  # on a phone it is folded away
+            self.page.locator("#count input[type=number]").fill(str(count))
+        self.page.keyboard.press("Control+Enter")
+
+    def finished(self) -> int:
+        return self.page.locator(".strip .thumb:not(.live)").count()
+
+
+def wide(browser: Browser, address: str) -> None:
+    camera = Camera(browser, address)
+    page = camera.page
+    camera.shoot("empty")
+    page.locator("#seed input").fill("3")
+    camera.start(EXAMPLE)
+    page.get_by_alt_text("The picture while it forms").wait_for()
+    page.wait_for_function("document.querySelector('.progress').ariaValueNow >= 55")
+    camera.shoot("generating")
+    page.locator(".status:not([data-busy])").wait_for(state="attached")
+    camera.draw(EXAMPLE)
+    page.locator("#seed input").fill("")
+    for prompt in PROMPTS:
+        camera.draw(prompt)
+    camera.shoot("done")
+    camera.start(EXAMPLE, count=4)
+    page.get_by_text("Picture 3 of 4").wait_for()
+    page.wait_for_timeout(1500)
+    camera.shoot("batch")
+    page.locator("#count input[type=number]").fill("1")
+    camera.start(PROMPTS[0])
+    camera.start(PROMPTS[1])
+    page.locator(".waiting-tile").nth(1).wait_for()
+    camera.shoot("queue")
+    page.locator(".status:not([data-busy])").wait_for(state="attached")
+    page.get_by_role("button", name="How it formed").click()
+    page.get_by_text("8 of 8").wait_for()
+    camera.shoot("film")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Compare with another picture").click()
+    page.locator(".strip .thumb").nth(6).click()
+    page.get_by_role("dialog").wait_for()
+    camera.shoot("compare")
+    page.keyboard.press("Escape")
+    page.locator("#width input").fill("100")
+    page.keyboard.press("Control+Enter")
+    page.locator(".notice[data-kind=error]").wait_for()
+    camera.shoot("error")
+    page.get_by_role("link", name="Gallery").click()
+    page.locator(".tile").nth(3).hover()
+    page.locator(".tile-star").nth(3).click()
+    camera.shoot("gallery")
+    page.locator(".tile").nth(4).click()
+    page.get_by_role("dialog").get_by_text("Copy all as text").wait_for()
+    camera.shoot("picture")
+    page.get_by_role("button", name="Move to the trash").click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Trash", exact=True).click()
+    page.locator(".tile").first.wait_for()
+    camera.shoot("trash")
+    camera.context.close()
+
+
+def light(browser: Browser, address: str) -> None:
+    camera = Camera(browser, address, theme="light")
+    camera.draw(PROMPTS[3])
+    camera.shoot("done")
+    camera.page.get_by_role("link", name="Gallery").click()
+    camera.page.locator(".tile").first.wait_for()
+    camera.shoot("gallery")
+    camera.context.close()
+
+
+def phone(browser: Browser, address: str) -> None:
+    camera = Camera(browser, address, phone=True)
+    camera.draw(PROMPTS[4])
+    camera.page.evaluate("scrollTo(0, 0)")
+    camera.shoot("phone")
+    camera.page.get_by_role("button", name="Settings", exact=True).click()
+    camera.page.evaluate("scrollTo(0, 1e6)")
+    camera.shoot("phone-settings")
+    camera.page.get_by_role("link", name="Gallery").click()
+    camera.page.evaluate("scrollTo(0, 0)")
+    camera.page.locator(".tile").first.wait_for()
+    camera.shoot("phone-gallery")
+    camera.context.close()
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, studio(Path(folder)) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_or_install(playwright), args=["--no-sandbox"])
+        for scene in (wide, light, phone):
+            scene(browser, address)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
