@@ -18,9 +18,13 @@ Floats = NDArray[np.float32]
 
 #: Pixels of a drawing over which a VAE carries a change: beyond them what was not masked comes out as it went in.
 _REACH: Final = 8
+#: Pixels around a seam from which a shift of colour is learnt.
+_RIM: Final = 64
 #: Levels of grain, and pixels over which it sets in, in new margins: a model shown nothing but a smear draws a smear.
 _GRAIN: Final = 40.0
 _GRAIN_WITHIN: Final = 64
+#: Passes at each level of `spread`: enough that the step at the rim is below one level of 255.
+_RELAXATIONS: Final = 8
 #: With a soft mask the drawing itself fades; only where next to nothing may change it is faded out in pixels too.
 _STEEPNESS: Final = 8
 
@@ -69,11 +73,22 @@ class Canvas:
         if self.opacity is None:
             return part
         if match_colour and self.change is not None:
-            reach = max(round(_REACH * box_size[0] / self.size[0]), 1)
-            part = in_tune(part, self.picture.crop(self.box), self.change.crop(self.box), reach)
+            part = self._in_tune(part)
         whole = self.picture.copy()
         whole.paste(part, self.box, self.opacity.crop(self.box))
         return whole
+
+    def _in_tune(self, part: Image.Image) -> Image.Image:
+        assert self.opacity is not None
+        assert self.change is not None
+        shows = self.opacity.crop(self.box).getbbox()
+        if shows is None:
+            return part
+        near = geometry.surroundings(shows, part.size, _RIM, part.size)
+        before, change = (whole.crop(self.box).crop(near) for whole in (self.picture, self.change))
+        reach = max(round(_REACH * part.width / self.size[0]), 1)
+        part.paste(in_tune(part.crop(near), before, change, reach), near)
+        return part
 
     def small(self, longest: int) -> Canvas:
         """The same at no more than `longest` pixels a side, for previews."""
@@ -263,9 +278,10 @@ def in_tune(drawn: Image.Image, before: Image.Image, change: Image.Image, reach:
 
 
 def spread(values: Floats, weight: Floats) -> Floats:
-    """Fill what weighs nothing smoothly from what does: pull-push, §4.3 of Gortler et al., The Lumigraph (1996).
+    """Fill what weighs nothing smoothly from what does, like a soap film held by its rim.
 
-    `values`: height × width × channels, `weight`: height × width in 0…1.
+    Pull-push (§4.3 of Gortler et al., The Lumigraph, 1996), relaxed at each level towards Laplace's equation, without
+    which the rim would show. `values`: height × width × channels, `weight`: height × width in 0…1.
     """
     height, width = weight.shape
     if height * width == 1 or float(weight.min()) >= 1:
@@ -279,8 +295,13 @@ def spread(values: Floats, weight: Floats) -> Floats:
         np.asarray(Image.fromarray(np.ascontiguousarray(channel)).resize((width, height), Image.Resampling.BILINEAR))
         for channel in np.moveaxis(coarse, -1, 0)
     ]
+    held, loose = values * weight[..., None], (1 - weight)[..., None] / 4
     filled: Floats = np.stack(pushed, axis=-1)
-    return values * weight[..., None] + filled * (1 - weight[..., None])
+    for _ in range(_RELAXATIONS):
+        rim = np.pad(filled, ((1, 1), (1, 1), (0, 0)), "edge")
+        around = rim[:-2, 1:-1] + rim[2:, 1:-1] + rim[1:-1, :-2] + rim[1:-1, 2:]
+        filled = held + loose * around
+    return filled
 
 
 def _sized(picture: Image.Image, size: Size) -> Image.Image:
