@@ -11,8 +11,8 @@ from pathlib import Path
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from benchmarks.measure import Figure
-from tests.e2e.browser import find_or_install
 from tests.running import Studio
+from tools.browser import find_or_install
 
 
 @contextmanager
