@@ -66,8 +66,9 @@ class Camera:
         self.page.wait_for_timeout(400)
         self.page.screenshot(path=file)
         with Image.open(file) as picture:
-            # 256 dithered colours are a third of the bytes, and nobody judges colours in a README.
-            picture.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=256).save(file, optimize=True)
+            # 256 dithered colours are a third of the bytes.
+            shot = picture.convert("RGB")
+            shot.quantize(palette=shot.quantize(256), dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
         print(f"{file.relative_to(ROOT)}  {file.stat().st_size // 1024} KB", flush=True)
 
     def draw(self, prompt: str, count: int = 1) -> None:

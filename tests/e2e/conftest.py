@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import shutil
 import socket
 import threading
 import time
@@ -17,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 import app
 from studio.engine import Event, Finished, Preview
 from studio.request import ResolvedRequest
-from studio.settings import Settings
+from studio.settings import EMBEDDED, Settings
 from tests.fakes import FakeEngine
 from tools.browser import find_or_install
 
@@ -53,10 +56,21 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def other_model(tmp_path: Path) -> Path:
+    """A folder with a second model, `large`, which likes other settings than the embedded one."""
+    folder = tmp_path / "models"
+    shutil.copytree(EMBEDDED, folder / "large", copy_function=os.symlink)
+    likes = {"title": "Large", "sampler": "Euler a", "scheduler": "Automatic", "steps": 40, "width": 512, "height": 384}
+    (folder / "large" / "pochade.json").unlink(missing_ok=True)
+    (folder / "large" / "pochade.json").write_text(json.dumps(likes), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def house(tmp_path: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     engine = FilmingEngine(step_seconds=0.02)
     monkeypatch.setattr("studio.worker.ProcessEngine", lambda options: engine)
-    settings = Settings(data_dir=tmp_path / "data")
+    settings = Settings(data_dir=tmp_path / "data", models_dir=(other_model,))
     settings.data_dir.mkdir()
     with app._studio(settings, None) as gate, socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(gate, log_level="warning", timeout_graceful_shutdown=1))

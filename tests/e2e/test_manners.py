@@ -133,7 +133,8 @@ def test_the_shortcuts_tell_themselves(page: Page) -> None:
 
 
 def test_a_lost_studio_is_said_and_found_again(page: Page) -> None:
-    page.context.set_offline(True)
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    page.context.set_offline(False)
+    page.route("**/studio/events", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("#engine-status")).to_contain_text("Reconnecting…")
+    page.unroute("**/studio/events")
     expect(page.locator("#engine-status")).to_contain_text("Ready")

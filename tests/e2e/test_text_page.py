@@ -224,6 +224,23 @@ def test_the_dice_the_last_seed_and_the_swap_fill_the_form(page: Page, house: Ho
     expect(page.locator("#width input")).to_have_attribute("placeholder", "256")
 
 
+def test_another_model_brings_its_own_settings_but_leaves_what_was_touched(page: Page, house: House) -> None:
+    page.locator("#width input").fill("320")
+    page.locator("#model input").click()
+    page.get_by_role("option", name="Large").click()
+    expect(page.locator("#height input")).to_have_value("384")
+    expect(page.locator("#width input")).to_have_value("320")
+    expect(page.locator("#width input")).to_have_attribute("placeholder", "512")
+    expect(page.locator("#fold-sampling-head")).to_contain_text("Euler a Automatic · 40 steps")
+    draw(page, "a heron")
+    drawn = house.engine.drawn[0]
+    assert (drawn.model, drawn.sampler, drawn.steps, drawn.width, drawn.height) == ("large", "Euler a", 40, 320, 384)
+    page.locator("#model input").click()
+    page.get_by_role("option", name="Mini").click()
+    expect(page.locator("#height input")).to_have_value("256")
+    expect(page.locator("#fold-sampling-head")).to_contain_text("DPM++ 2M Karras · 25 steps")
+
+
 def test_a_sampler_offers_only_the_schedules_it_can_follow(page: Page, house: House) -> None:
     page.locator("#fold-sampling button").first.click()
     page.locator("#sampler input").click()
