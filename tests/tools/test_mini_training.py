@@ -17,6 +17,7 @@ from tools.mini.export import assemble, export, load_pipeline, preview_fit
 from tools.mini.grade import frechet
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import COLORS, sample_scene
+from tools.mini.stages import Options, adopt
 from tools.mini.text import Conditioner, load_tokenizer, make_tokenizer, new_text_encoder
 from tools.mini.train import Plan, load_average, train
 from tools.mini.unet import UnetTask, new_unet
@@ -163,7 +164,7 @@ def test_an_export_replaces_the_old_folder_whole(tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.mkdir()
     (target / "left over").touch()
-    export(parts, target, {"Denoiser": "untrained"})
+    export(parts, target, {"Denoiser": "untrained"}, {})
     assert not (target / "left over").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "tokenizer"]
     assert "untrained" in (target / "README.md").read_text()
@@ -171,6 +172,22 @@ def test_an_export_replaces_the_old_folder_whole(tmp_path: Path) -> None:
     text = caption(sample_scene(np.random.default_rng(1)), np.random.default_rng(1))
     assert again(text).input_ids == tokenizer(text).input_ids
     assert load_pipeline(target).unet.dtype == torch.float32
+
+
+def test_training_goes_on_from_an_export_where_it_was(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(tmp_path / "tokenizer")
+    denoiser = new_unet()
+    figures = {"unet-large": {"steps": 7, "samples": 70, "minutes": 1.5}}
+    export(
+        assemble(new_vae().eval(), new_text_encoder(tokenizer).eval(), tokenizer, denoiser), tmp_path / "m", {}, figures
+    )
+    options = Options(root=tmp_path / "root")
+    adopt(options, tmp_path / "m")
+    again = new_unet()
+    assert load_average(options.run("unet-large"), again) == (7, 70, 90.0)
+    torch.testing.assert_close(again.state_dict(), denoiser.state_dict(), atol=1e-3, rtol=1e-3)
+    with pytest.raises(FileExistsError, match="there already"):
+        adopt(options, tmp_path / "m")
 
 
 class Scalar:

@@ -8,7 +8,7 @@ from tools.mini import stages
 from tools.mini.stages import Options
 
 ALL = ("data", "vae", "text", "unet", "decoder", "export", "judge", "grade")
-STAGES = ("all", *ALL, "grid")
+STAGES = ("all", *ALL, "grid", "adopt")
 SIZES = ("small", "large")
 
 
@@ -41,6 +41,8 @@ def main() -> None:
     given = arguments()
     wanted = ALL if given.stage == "all" else (given.stage,)
     sizes = (given.size,) if given.size else SIZES
+    if "adopt" in wanted:
+        stages.adopt(options(given), given.out)
     if "data" in wanted:
         for size in sizes:
             stages.data(options(given), size, given.pictures[SIZES.index(size)])

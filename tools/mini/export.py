@@ -121,8 +121,11 @@ weights went in. Remake it with `python -m tools.mini all`. Weights and card are
 """
 
 
-def export(pipeline: StableDiffusionPipeline, folder: Path, facts: dict[str, str]) -> None:
-    """Write the pipeline to `folder` in fp16. A folder already there stays whole until the new one replaces it."""
+def export(pipeline: StableDiffusionPipeline, folder: Path, facts: dict[str, str], figures: object) -> None:
+    """Write the pipeline to `folder` in fp16, with `facts` in its card and `figures` as training.json.
+
+    A folder already there stays whole until the new one replaces it.
+    """
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     tokenizer = pipeline.tokenizer
@@ -135,6 +138,7 @@ def export(pipeline: StableDiffusionPipeline, folder: Path, facts: dict[str, str
     (draft / "tokenizer" / "vocab.json").write_text(json.dumps(bpe["vocab"], ensure_ascii=False))
     (draft / "tokenizer" / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, bpe["merges"]), ""]))
     write_preview(draft, pipeline.vae)
+    (draft / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
     megabytes = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file()) / 1e6
     (draft / "README.md").write_text(model_card({**facts, "Size": f"{megabytes:.1f} MB in fp16"}))
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")

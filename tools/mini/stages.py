@@ -1,12 +1,14 @@
 """The stages of the making, each resumable: pictures, autoencoder, words, denoiser at two sizes, export."""
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
 from tools.mini.captions import caption
@@ -25,7 +27,7 @@ from tools.mini.text import (
     new_text_encoder,
     reading_report,
 )
-from tools.mini.train import Plan, load_average, train
+from tools.mini.train import MovingAverage, Plan, State, load_average, new_optimizer, train
 from tools.mini.unet import UnetTask, new_unet
 from tools.mini.vae import VaeTask, encode, fingerprint, load_vae, new_vae, reconstruction_report, whiten
 
@@ -208,7 +210,32 @@ def write(options: Options, folder: Path) -> None:
         load_tokenizer(options.root / "tokenizer"),
         denoiser.eval(),
     )
-    export(pipeline, folder, facts(json.loads((options.root / "figures.json").read_text())))
+    figures = json.loads((options.root / "figures.json").read_text())
+    export(pipeline, folder, facts(figures), figures)
+
+
+def adopt(options: Options, folder: Path) -> None:
+    """Take the exported model over as the state of all stages, so that a fresh clone trains on instead of anew.
+
+    Raises:
+        FileExistsError: there is a state already, which would be lost.
+    """
+    if (options.root / "vae").exists():
+        raise FileExistsError(f"{options.root / 'vae'} is there already: training goes on from it.")
+    figures = json.loads((folder / "training.json").read_text())
+    options.root.mkdir(parents=True, exist_ok=True)
+    (options.root / "figures.json").write_text(json.dumps(figures))
+    shutil.copytree(folder / "tokenizer", options.root / "tokenizer")
+    load_text_encoder(folder / "text_encoder").save_pretrained(options.root / "text_encoder")
+    load_vae(folder / "vae").save_pretrained(options.root / "vae")
+    denoiser = new_unet()
+    denoiser.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float32).state_dict())
+    stage = "unet-large" if "unet-large" in figures else "unet-small"
+    done = figures[stage]
+    average = MovingAverage(denoiser, options.ema)
+    state = State(denoiser, new_optimizer(denoiser, options.plan()), average)
+    state.step, state.samples, state.seconds = done["steps"], done["samples"], done["minutes"] * 60
+    state.save(options.run(stage))
 
 
 def facts(figures: dict[str, dict[str, object]]) -> dict[str, str]:

@@ -126,16 +126,17 @@ def load_average(path: Path, model: nn.Module) -> tuple[int, int, float]:
     return step, samples, seconds
 
 
+def new_optimizer(model: nn.Module, plan: Plan) -> torch.optim.AdamW:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(trained, plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True)
+
+
 def begin(task: Task, plan: Plan, checkpoint: Path, start: Path | None = None) -> State:
     """The run in `checkpoint` if there is one, else a fresh one that takes its weights from the checkpoint `start`."""
     task.model.to(plan.device).train()
-    trained = [parameter for parameter in task.model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True
-    )
     if start is not None and not checkpoint.exists():
         load_average(start, task.model)
-    state = State(task.model, optimizer, MovingAverage(task.model, plan.ema))
+    state = State(task.model, new_optimizer(task.model, plan), MovingAverage(task.model, plan.ema))
     if checkpoint.exists():
         state.load(checkpoint)
     return state
