@@ -51,10 +51,19 @@ export class Hand {
     const palm = event.pointerType === "touch" && event.timeStamp - this.penSeen < PALM;
     if (palm || ![0, 1, 2, 5].includes(event.button)) return;
     event.preventDefault();
-    const gesture = drags ? this.#drag(event) : begin(this.canvas, event);
+    const gesture = drags ? this.#drag(event) : begin(this.canvas, this.#exact(event));
     this.gesture = { id: event.pointerId, since: event.timeStamp, ...gesture };
     if (!drags) this.canvas.reveal();
     this.#hover(event);
+  }
+
+  /** Browsers round where a button goes down, not where a pointer moves; on a zoomed page that is a pixel or more. */
+  #exact(event) {
+    const last = this.hovered;
+    const same = last?.pointerId === event.pointerId && Math.hypot(last.clientX - event.clientX, last.clientY - event.clientY) < 1.5;
+    const { clientX, clientY } = same ? last : event;
+    const { pointerType, pressure, button, shiftKey, altKey } = event;
+    return { clientX, clientY, pointerType, pressure, button, shiftKey, altKey };
   }
 
   /** A second finger has come: a stroke that just began was a mistake, a longer one is finished. */

@@ -57,13 +57,10 @@ export async function load(id, picture, { keep = false } = {}) {
 }
 
 /** Gradio, at Generate: each value `canvas:<id>` becomes what is on that canvas, as JSON. */
-export const fetchInto = (values) =>
-  Promise.all(
-    values.map(async (given) => {
-      const name = given?.value ?? given; // Gradio hands over a component it has not drawn as its properties
-      return typeof name === "string" && name.startsWith(PLACEHOLDER) ? (await find(name.slice(PLACEHOLDER.length))).value() : given;
-    }),
-  );
+export const fetchInto = (values) => Promise.all(values.map((value) => (isPlace(value) ? taken(value.slice(PLACEHOLDER.length)) : value)));
+
+const isPlace = (value) => typeof value === "string" && value.startsWith(PLACEHOLDER);
+const taken = async (id) => (await find(id)).value();
 
 class Canvas {
   constructor(element, { id, mode, limits, page }) {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -41,15 +41,14 @@ def build(received: Received) -> gr.Blocks:
                 sheet = canvas.place(mode, mode, max_pixels=MAX_PIXELS, page=(384, 256))
                 go = gr.Button("Generate", variant="primary", elem_id=f"go-{mode}")
 
-                def take(values: dict[Component, object], sheet: gr.Textbox = sheet) -> str:
-                    try:
-                        received.sheets.append(canvas.read(values[sheet], MAX_PIXELS))
-                    except StudioError as refused:
-                        received.refusals.append(str(refused))
-                        return str(refused)
-                    return f"{len(received.sheets)} with {values[prompt]}"
-
-                go.click(take, {prompt, sheet}, told, js=canvas.TAKE, queue=False, api_visibility="undocumented")
+                go.click(
+                    _taking(received, prompt, sheet),
+                    {prompt, sheet},
+                    told,
+                    js=canvas.TAKE,
+                    queue=False,
+                    api_visibility="undocumented",
+                )
 
         # What the studio's page does while it draws: messages one after another to a component of an event.
         def chatter() -> Iterator[str]:
@@ -62,12 +61,24 @@ def build(received: Received) -> gr.Blocks:
     return page
 
 
+def _taking(received: Received, prompt: gr.Textbox, sheet: gr.Textbox) -> Callable[[dict[Component, object]], str]:
+    def take(values: dict[Component, object]) -> str:
+        try:
+            received.sheets.append(canvas.read(values[sheet], MAX_PIXELS))
+        except StudioError as refused:
+            received.refusals.append(str(refused))
+            return str(refused)
+        return f"{len(received.sheets)} with {values[prompt]}"
+
+    return take
+
+
 @contextmanager
-def served(received: Received) -> Iterator[str]:
+def served(received: Received, port: int = 0) -> Iterator[str]:
     """The page's address while the `with` block runs."""
     app = FastAPI(openapi_url=None)
     gr.mount_gradio_app(app, build(received), path="/", **mount_options(ASSETS))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         server = uvicorn.Server(uvicorn.Config(Gate(app), log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

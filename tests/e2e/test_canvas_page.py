@@ -1,0 +1,726 @@
+"""The canvas in a real browser: what is painted is what is received, wherever and however the page is looked at."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+from studio.ui.canvas import Sheet
+from tests.e2e.canvas_page import Received, served
+from tests.e2e.conftest import PATIENCE, eventually
+
+pytestmark = pytest.mark.browser
+
+Point = tuple[float, float]
+Floats = NDArray[np.float64]
+SIZE = (640, 480)
+#: A colour that is nowhere else on the page, to find the picture on a screenshot.
+GREEN = (0, 200, 90)
+
+
+def file(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def green(width: int = SIZE[0], height: int = SIZE[1]) -> bytes:
+    return file(Image.new("RGB", (width, height), GREEN))
+
+
+@pytest.fixture(scope="module")
+def received() -> Received:
+    return Received()
+
+
+@pytest.fixture(scope="module")
+def address(received: Received) -> Iterator[str]:
+    with served(received) as address:
+        yield address
+
+
+@dataclass
+class Easel:
+    """One canvas of the page, in the hands of a test."""
+
+    page: Page
+    mode: str
+    received: Received
+    #: Where the picture lay when it had been put there.
+    place: tuple[float, float, float, float] = (0, 0, 0, 0)
+
+    @property
+    def element(self) -> Locator:
+        return self.page.locator(f"#canvas-{self.mode} .canvas")
+
+    def put(self, data: bytes, name: str = "picture.png") -> None:
+        chooser = self.element.locator("input[type=file]")
+        chooser.set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
+        expect(self.element.locator(".canvas-empty")).to_be_hidden()
+        expect(self.element.locator(".canvas-easel")).not_to_have_attribute("data-busy", "")
+        self.place = self.box()
+
+    def tool(self, name: str) -> None:
+        self.element.locator(f"[data-tool={name}]").click()
+
+    def set(self, label: str, value: float) -> None:
+        field = self.element.get_by_label(label)
+        field.fill(str(value))
+        field.press("Enter")
+        field.blur()
+
+    def act(self, name: str) -> None:
+        self.element.get_by_role("button", name=name, exact=True).click()
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Where the picture lies on the page: left, top, right, bottom in CSS pixels, as a screenshot shows it."""
+        shot = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        width, height = self.page.evaluate("[innerWidth, innerHeight]")
+        pixels = np.asarray(shot).astype(int)
+        rows, columns = np.nonzero(pixels[:, :, 1] - np.maximum(pixels[:, :, 0], 40) > 40)
+        across, down = width / shot.width, height / shot.height
+        return (
+            float(columns.min() * across),
+            float(rows.min() * down),
+            float((columns.max() + 1) * across),
+            float((rows.max() + 1) * down),
+        )
+
+    def screen(self, points: list[Point], size: tuple[int, int] = SIZE) -> list[Point]:
+        """Points of the picture → the page."""
+        left, top, right, bottom = self.place
+        across, down = (right - left) / size[0], (bottom - top) / size[1]
+        return [(left + x * across, top + y * down) for x, y in points]
+
+    def drag(self, points: list[Point], size: tuple[int, int] = SIZE, steps: int = 6) -> None:
+        """Press at the first point of the picture, pass the others, release at the last."""
+        places = self.screen(points, size)
+        mouse = self.page.mouse
+        mouse.move(*places[0])
+        mouse.down()
+        for place in places[1:]:
+            mouse.move(*place, steps=steps)
+        mouse.up()
+
+    def generate(self) -> Sheet:
+        """What the server receives at a press of Generate."""
+        before = len(self.received.sheets)
+        self.page.locator(f"#go-{self.mode}").evaluate("(button) => button.click()")  # a toast may lie over it
+        eventually(lambda: len(self.received.sheets) > before)
+        sheet = self.received.sheets[-1]
+        assert sheet is not None
+        return sheet
+
+    def mask(self) -> NDArray[np.uint8]:
+        """The received mask, height × width."""
+        sheet = self.generate()
+        if sheet.mask is None:
+            return np.zeros((sheet.height, sheet.width), np.uint8)
+        return np.asarray(Image.open(io.BytesIO(sheet.mask.data)))
+
+    def value(self) -> dict[str, Any]:
+        """The value as Generate would take it, without sending it."""
+        script = """async (id) => {
+            const module = await import(`${window.pochade.scripts}/canvas.js`);
+            return (await module.find(id)).value();
+        }"""
+        value: dict[str, Any] = json.loads(self.page.evaluate(script, self.mode))
+        return value
+
+
+def opened(page: Page, address: str, received: Received, mode: str = "mask", zoom: float = 1) -> Easel:
+    page.goto(address)
+    easel = Easel(page, mode, received)
+    easel.element.wait_for()
+    page.evaluate("zoom => document.documentElement.style.zoom = zoom", zoom)
+    # Each canvas as large as a tab of the studio would make it.
+    page.add_style_tag(
+        content=f""".page:not(#tab-{mode}) {{ display: none }} .page {{ height: {84 / zoom}vh; padding: 16px }}
+        .page > .block:has(.canvas) {{ flex: 1 !important }} .page > button {{ flex: none }} #told {{ order: 9 }}"""
+    )
+    page.wait_for_timeout(100)
+    return easel
+
+
+@pytest.fixture
+def easel(context: BrowserContext, address: str, received: Received) -> Easel:
+    return opened(context.new_page(), address, received)
+
+
+def grid(width: int, height: int) -> tuple[Floats, Floats]:
+    """x and y of the centres of all pixels."""
+    ys, xs = np.mgrid[0:height, 0:width]
+    return xs + 0.5, ys + 0.5
+
+
+def distance_to_line(points: list[Point], size: tuple[int, int]) -> Floats:
+    xs, ys = grid(*size)
+    nearest = np.full(xs.shape, np.inf)
+    for (ax, ay), (bx, by) in pairwise(points):
+        dx, dy = bx - ax, by - ay
+        along = np.clip(((xs - ax) * dx + (ys - ay) * dy) / (dx * dx + dy * dy), 0, 1)
+        nearest = np.minimum(nearest, np.hypot(xs - ax - along * dx, ys - ay - along * dy))
+    return nearest
+
+
+def assert_within_a_pixel(mask: NDArray[np.uint8], outside: Floats) -> None:
+    """`outside`: each pixel's distance from the edge of what was drawn; negative inside."""
+    wrong = (mask >= 128) != (outside < 0)
+    assert (mask >= 128).any()
+    furthest = float(np.abs(outside[wrong]).max()) if wrong.any() else 0.0
+    assert furthest <= 1.0, f"the mask is {furthest:.2f} pixels off"
+
+
+STROKE: list[Point] = [(100, 90), (520, 200), (300, 400)]
+#: The window's size in device pixels / ratio, the ratio, and a zoom in CSS. A browser's own zoom is a ratio.
+SCREENS = {
+    "plain": (1.0, 1.0),
+    "two dots a pixel": (2.0, 1.0),
+    "zoomed to 67 %": (0.67, 1.0),
+    "zoomed to 150 %": (1.5, 1.0),
+    "zoomed to 67 % with two dots": (1.34, 1.0),
+    "CSS zoom 67 %": (1.0, 0.67),
+    "CSS zoom 150 %": (1.0, 1.5),
+}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_the_mask_lies_exactly_under_the_mouse(
+    screen: str, chromium: Browser, address: str, received: Received
+) -> None:
+    ratio, zoom = SCREENS[screen]
+    # A window of about 1440 × 1000 dots, or twice that, and of whole dots: a screenshot has no others.
+    width, height = (1440, 1000) if ratio == 2 else (round(1440 / ratio / 50) * 50, round(1000 / ratio / 50) * 50)
+    context = chromium.new_context(viewport={"width": width, "height": height}, device_scale_factor=ratio)
+    try:
+        easel = opened(context.new_page(), address, received, zoom=zoom)
+        easel.put(green())
+        easel.set("Size, px", 40)
+        easel.set("Hardness, %", 100)
+        easel.drag(STROKE)
+        assert_within_a_pixel(easel.mask(), distance_to_line(STROKE, SIZE) - 20)
+    finally:
+        context.close()
+
+
+def test_it_stays_under_the_mouse_when_zoomed_and_moved(easel: Easel) -> None:
+    easel.put(green())
+    easel.set("Size, px", 30)
+    easel.set("Hardness, %", 100)
+    [(x, y)] = easel.screen([(200, 150)])
+    page = easel.page
+    page.mouse.move(x, y)
+    for _ in range(4):
+        page.mouse.wheel(0, -240)
+    page.wait_for_timeout(200)
+    # What was under the pointer stays under it, so a dab here is a dab at (200, 150).
+    page.mouse.down()
+    page.mouse.up()
+    page.keyboard.down("Space")
+    page.mouse.down()
+    page.mouse.move(x + 120, y - 60, steps=4)
+    page.mouse.up()
+    page.keyboard.up("Space")
+    page.mouse.down()
+    page.mouse.move(x + 122, y - 60)  # no further: still the same point of the picture
+    page.mouse.up()
+    xs, ys = grid(*SIZE)
+    assert_within_a_pixel(easel.mask(), np.hypot(xs - 200.3, ys - 150) - 15)
+    page.keyboard.press("0")
+    box = easel.box()
+    assert box[0] > 16
+    assert box[2] < 1424
+
+
+def fingers(page: Page) -> Callable[[str, list[Point]], None]:
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind: str, points: list[Point]) -> None:
+        places = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    return touch
+
+
+@pytest.fixture
+def phone(chromium: Browser, address: str, received: Received) -> Iterator[Easel]:
+    context = chromium.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2
+    )
+    context.set_default_timeout(PATIENCE)
+    yield opened(context.new_page(), address, received)
+    context.close()
+
+
+def test_one_finger_paints(phone: Easel) -> None:
+    size = (300, 200)
+    phone.put(green(*size))
+    phone.set("Size, px", 24)
+    phone.set("Hardness, %", 100)
+    line: list[Point] = [(60, 50), (240, 150)]
+    touch = fingers(phone.page)
+    (ax, ay), (bx, by) = phone.screen(line, size)
+    touch("touchStart", [(ax, ay)])
+    for step in range(1, 11):
+        touch("touchMove", [(ax + (bx - ax) * step / 10, ay + (by - ay) * step / 10)])
+    touch("touchEnd", [])
+    assert_within_a_pixel(phone.mask(), distance_to_line(line, size) - 12)
+
+
+def test_two_fingers_scale_and_move_without_painting(phone: Easel) -> None:
+    size = (300, 200)
+    phone.put(green(*size))
+    touch = fingers(phone.page)
+    [(ax, ay), (bx, by)] = phone.screen([(140, 100), (160, 100)], size)
+    zoom = phone.element.locator(".canvas-zoom")
+    before = int(zoom.inner_text().split()[0])
+    # As hands do it: one finger comes a little before the other, and would have begun a stroke.
+    touch("touchStart", [(ax, ay)])
+    touch("touchStart", [(ax, ay), (bx, by)])
+    for step in range(1, 9):
+        touch("touchMove", [(ax - step * 5, ay + step), (bx + step * 5, by + step)])
+    touch("touchEnd", [])
+    phone.page.wait_for_timeout(100)
+    span = bx - ax
+    assert int(zoom.inner_text().split()[0]) == pytest.approx(before * (span + 80) / span, rel=0.03)
+    assert not phone.mask().any()
+
+
+def test_sixty_steps_are_undone_and_done_again(easel: Easel) -> None:
+    easel.put(green())
+    easel.set("Size, px", 40)
+    places = easel.screen([(40 + (n % 12) * 50, 60 + (n // 12) * 90) for n in range(60)])
+    for x, y in places:
+        easel.page.mouse.move(x, y)
+        easel.page.mouse.down()
+        easel.page.mouse.up()
+    whole = easel.mask()
+    assert all(whole[60 + (n // 12) * 90, 40 + (n % 12) * 50] == 255 for n in range(60))
+    for _ in range(60):
+        easel.page.keyboard.press("Control+z")
+    assert easel.value()["mask"] is None
+    expect(easel.element.get_by_role("button", name="Undo")).to_be_disabled()
+    for _ in range(30):
+        easel.page.keyboard.press("Control+Shift+z")
+    half = easel.mask()
+    assert half[60, 40] == 255
+    assert half[60 + 4 * 90, 40] == 0
+    for _ in range(30):
+        easel.page.keyboard.press("Control+y")
+    assert np.array_equal(easel.mask(), whole)
+
+
+def test_rectangle_lasso_fill_invert_erase_and_clear(easel: Easel) -> None:
+    easel.put(green())
+    easel.tool("rectangle")
+    easel.drag([(100, 80), (300, 260)])
+    xs, ys = grid(*SIZE)
+    inside = np.maximum(np.abs(xs - 200) - 100, np.abs(ys - 170) - 90)
+    first = easel.mask()
+    assert_within_a_pixel(first, inside)
+    assert set(np.unique(first)) == {0, 255}
+
+    easel.page.keyboard.press("i")
+    assert np.array_equal(easel.mask(), 255 - first)
+    easel.page.keyboard.press("i")
+
+    easel.tool("lasso")
+    triangle: list[Point] = [(400, 100), (560, 240), (380, 300)]
+    easel.drag([*triangle, triangle[0]], steps=12)
+    sides = [
+        ((xs - ax) * (by - ay) - (ys - ay) * (bx - ax)) / np.hypot(bx - ax, by - ay)
+        for (ax, ay), (bx, by) in zip(triangle, [*triangle[1:], triangle[0]], strict=True)
+    ]
+    within_triangle = np.max(sides if sides[0][200, 440] < 0 else [-side for side in sides], axis=0)
+    both = easel.mask()
+    assert_within_a_pixel(both, np.minimum(inside, within_triangle))
+
+    # A drawn ring is filled up to its line, without a rim; what lies outside it stays.
+    easel.tool("brush")
+    easel.set("Size, px", 12)
+    easel.set("Hardness, %", 100)
+    ring = [(200 + 80 * np.cos(turn), 380 + 80 * np.sin(turn)) for turn in np.linspace(0, 2 * np.pi, 40)]
+    easel.drag(ring, steps=1)
+    easel.tool("fill")
+    [(x, y)] = easel.screen([(200, 380)])
+    easel.page.mouse.click(x, y)
+    filled = easel.mask()
+    assert (filled[np.hypot(xs - 200, ys - 380) < 84] == 255).all()
+    assert np.array_equal(filled[:, 400:], both[:, 400:])
+
+    easel.tool("eraser")
+    easel.drag([(100, 170), (300, 170)])
+    erased = easel.mask()
+    assert (erased[(np.abs(ys - 170) < 5) & (np.abs(xs - 200) < 100)] == 0).all()
+    assert np.array_equal(erased[np.abs(ys - 170) > 7.5], filled[np.abs(ys - 170) > 7.5])
+
+    easel.act("Clear")
+    assert easel.value()["mask"] is None
+    easel.act("Undo")
+    assert np.array_equal(easel.mask(), erased)
+
+
+def test_shapes_take_away_with_alt_and_with_their_switch(easel: Easel) -> None:
+    easel.put(green())
+    easel.page.keyboard.press("i")  # everything
+    easel.page.keyboard.press("r")
+    easel.page.keyboard.down("Alt")
+    easel.drag([(100, 100), (200, 200)])
+    easel.page.keyboard.up("Alt")
+    easel.act("Take away")
+    easel.drag([(300, 100), (400, 200)])
+    mask = easel.mask()
+    assert (mask[102:198, 102:198] == 0).all()
+    assert (mask[102:198, 302:398] == 0).all()
+    assert (mask[220:] == 255).all()
+
+
+def test_the_fill_can_follow_the_colours_of_the_picture(easel: Easel) -> None:
+    picture = Image.new("RGB", SIZE, GREEN)
+    picture.paste((0, 120, 60), (200, 100, 440, 300))
+    easel.put(file(picture))
+    easel.tool("fill")
+    easel.act("Colours")
+    [(x, y)] = easel.screen([(300, 200)])
+    easel.page.mouse.click(x, y)
+    xs, ys = grid(*SIZE)
+    assert_within_a_pixel(easel.mask(), np.maximum(np.abs(xs - 320) - 120, np.abs(ys - 200) - 100) - 1)
+
+
+def test_hardness_and_opacity_shape_the_edge(easel: Easel) -> None:
+    easel.put(green())
+    easel.set("Size, px", 200)
+    easel.set("Hardness, %", 0)
+    easel.set("Opacity, %", 50)
+    # Back and forth: within one stroke it does not add up.
+    easel.drag([(200, 240), (440, 240), (200, 240)])
+    mask = easel.mask()
+    column = mask[:, 320].astype(int)
+    assert column[240] == pytest.approx(128, abs=2)
+    assert (np.diff(column[140:239]) >= 0).all()
+    assert 20 < column[190] < 108
+    easel.drag([(200, 240), (440, 240)])
+    assert int(easel.mask()[240, 320]) == pytest.approx(191, abs=2)  # a second stroke does
+
+
+def test_a_pen_that_presses_harder_draws_broader(easel: Easel) -> None:
+    easel.put(green())
+    easel.set("Size, px", 60)
+    easel.set("Hardness, %", 100)
+    session = easel.page.context.new_cdp_session(easel.page)
+    (x0, y), (x1, _) = easel.screen([(100, 240), (540, 240)])
+
+    def pen(kind: str, x: float, force: float) -> None:
+        event = {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "force": force, "pointerType": "pen"}
+        session.send("Input.dispatchMouseEvent", event)
+
+    pen("mousePressed", x0, 0.1)
+    for step in range(1, 41):
+        pen("mouseMoved", x0 + (x1 - x0) * step / 40, 0.1 + 0.9 * step / 40)
+    pen("mouseReleased", x1, 0)
+    mask = easel.mask()
+    widths = [int((mask[:, x] >= 128).sum()) for x in (140, 320, 500)]
+    assert widths == sorted(widths)
+    assert widths[0] < 26
+    assert widths[2] > 48
+
+
+def test_everything_is_there_after_a_reload_and_a_crash_of_the_server(
+    context: BrowserContext, received: Received
+) -> None:
+    with served(received) as address:
+        easel = opened(context.new_page(), address, received)
+        easel.put(green())
+        easel.drag(STROKE)
+        drawn = easel.mask()
+    # The server is gone; painting goes on.
+    easel.tool("rectangle")
+    easel.drag([(20, 20), (60, 60)])
+    easel.page.wait_for_timeout(600)
+    with served(received, port=int(address.rpartition(":")[2])) as again:
+        assert again == address
+        easel = opened(easel.page, address, received)
+        expect(easel.element.locator(".canvas-empty")).to_be_hidden()
+        mask = easel.mask()
+        assert (mask[22:58, 22:58] == 255).all()
+        assert np.array_equal(mask[100:], drawn[100:])
+        # The view too: zoom in, reload.
+        easel.page.keyboard.press("+")
+        easel.page.wait_for_timeout(600)
+        zoom = easel.element.locator(".canvas-zoom").inner_text()
+        easel = opened(easel.page, address, received)
+        expect(easel.element.locator(".canvas-zoom")).to_have_text(zoom)
+
+
+def test_nothing_is_sent_but_one_request_at_generate(easel: Easel) -> None:
+    posts: list[str] = []
+    easel.page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
+    easel.put(green())
+    easel.drag(STROKE)
+    easel.act("Undo")
+    easel.act("Redo")
+    assert posts == []
+    easel.generate()
+    easel.page.wait_for_timeout(300)  # Playwright tells of requests only while it is asked
+    assert len(posts) == 1
+    easel.page.locator("#draw").click()
+    expect(easel.page.get_by_label("Told")).to_have_value("preview 20")
+    easel.drag(STROKE)
+    easel.page.wait_for_timeout(500)
+    assert len(posts) <= 2  # one for the run of twenty previews, none of them the canvas's
+    easel.generate()
+    easel.page.wait_for_timeout(300)
+    assert len(posts) <= 3
+
+
+def test_a_turned_photograph_stands_upright(easel: Easel) -> None:
+    lying = Image.new("RGB", (400, 200), GREEN)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    easel.put(file(lying, "JPEG", exif=exif.tobytes()), "photo.jpg")
+    left, top, right, bottom = easel.box()
+    assert (bottom - top) / (right - left) == pytest.approx(2, rel=0.02)
+    easel.set("Size, px", 20)
+    easel.set("Hardness, %", 100)
+    line: list[Point] = [(50, 60), (150, 350)]
+    easel.drag(line, size=(200, 400))
+    sheet = easel.generate()
+    assert (sheet.width, sheet.height) == (200, 400)
+    assert sheet.mask is not None
+    mask = np.asarray(Image.open(io.BytesIO(sheet.mask.data)))
+    assert_within_a_pixel(mask, distance_to_line(line, (200, 400)) - 10)
+
+
+def test_a_picture_is_pasted(easel: Easel) -> None:
+    easel.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    easel.page.evaluate(
+        """async (data) => {
+            const blob = await (await fetch("data:image/png;base64," + data)).blob();
+            await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+        }""",
+        base64.b64encode(green(120, 90)).decode(),
+    )
+    easel.element.locator(".canvas-easel").focus()
+    easel.page.keyboard.press("Control+v")
+    expect(easel.element.locator(".canvas-empty")).to_be_hidden()
+    sheet = easel.generate()
+    assert (sheet.width, sheet.height) == (120, 90)
+
+
+def drop(easel: Easel, data: bytes, name: str, mime: str) -> None:
+    easel.element.locator(".canvas-easel").evaluate(
+        """async (target, [data, name, mime]) => {
+            const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name, { type: mime }));
+            for (const kind of ["dragenter", "dragover", "drop"])
+                target.dispatchEvent(new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }""",
+        [base64.b64encode(data).decode(), name, mime],
+    )
+
+
+def test_a_picture_is_dropped(easel: Easel) -> None:
+    drop(easel, file(Image.new("RGB", (200, 100), GREEN), "WEBP"), "picture.webp", "image/webp")
+    expect(easel.element.locator(".canvas-empty")).to_be_hidden()
+    sheet = easel.generate()
+    assert (sheet.width, sheet.height) == (200, 100)
+    assert sheet.source is not None
+    assert Image.open(io.BytesIO(sheet.source.data)).format == "WEBP"
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is huge."""
+    head = struct.pack(">II5B", width, height, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + head
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(head)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (claiming(20_000, 20_000), "20000×20000 pixels; scale it down to at most 40 million"),
+        (claiming(4, 400), "only 4×400 pixels"),
+        (file(Image.new("RGB", (64, 64)), "GIF"), "a GIF file; save it as PNG, JPEG or WebP"),
+        (green()[:400], "damaged or cut off"),
+        (b"", "empty"),
+        (b"my shopping list", "cannot be read as a picture"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_a_sentence(easel: Easel, data: bytes, sentence: str) -> None:
+    easel.put(green())
+    easel.drag(STROKE)
+    drop(easel, data, "picture.png", "image/png")
+    expect(easel.element.get_by_role("alert")).to_contain_text(sentence)
+    assert easel.mask().any()  # what was there stays
+
+
+def test_a_result_is_sent_here_and_can_be_taken_back(easel: Easel) -> None:
+    send = """async ([data, keep]) => {
+        const module = await import(`${window.pochade.scripts}/canvas.js`);
+        await module.load("mask", "data:image/png;base64," + data, { keep });
+    }"""
+    easel.put(green())
+    easel.drag(STROKE)
+    drawn = easel.mask()
+    same = base64.b64encode(file(Image.new("RGB", SIZE, (0, 180, 60)))).decode()
+    easel.page.evaluate(send, [same, True])
+    assert np.array_equal(easel.mask(), drawn)  # the next round on the same mask
+    easel.page.evaluate(send, [base64.b64encode(green(100, 80)).decode(), False])
+    sheet = easel.generate()
+    assert (sheet.width, sheet.mask) == (100, None)
+    easel.page.get_by_role("status").get_by_role("button", name="Undo").click()
+    assert np.array_equal(easel.mask(), drawn)
+
+
+def test_colours_are_painted_over_a_picture(context: BrowserContext, address: str, received: Received) -> None:
+    easel = opened(context.new_page(), address, received, "sketch")
+    easel.put(green())
+    easel.element.get_by_label("Colour of the brush").fill("#2040c0")
+    easel.set("Size, px", 60)
+    easel.set("Hardness, %", 100)
+    easel.drag([(100, 100), (300, 100)])
+    easel.set("Opacity, %", 50)
+    easel.drag([(100, 300), (300, 300)])
+    sheet = easel.generate()
+    assert sheet.mask is None
+    seen = np.asarray(Image.open(io.BytesIO(sheet.init.data))).astype(int)
+    assert tuple(seen[100, 200]) == (0x20, 0x40, 0xC0)
+    assert np.abs(seen[300, 200] - (np.array(GREEN) + np.array([0x20, 0x40, 0xC0])) / 2).max() <= 1
+    assert tuple(seen[400, 500]) == GREEN
+    # Alt picks up what is seen, half transparent strokes included.
+    [(x, y)] = easel.screen([(200, 300)])
+    easel.page.keyboard.down("Alt")
+    easel.page.mouse.click(x, y)
+    easel.page.keyboard.up("Alt")
+    picked = easel.element.get_by_label("Colour of the brush").input_value()
+    assert [int(picked[at : at + 2], 16) for at in (1, 3, 5)] == pytest.approx(list(seen[300, 200]), abs=1)
+    easel.tool("eraser")
+    easel.set("Opacity, %", 100)
+    easel.drag([(100, 100), (300, 100)])
+    erased = np.asarray(Image.open(io.BytesIO(easel.generate().init.data)))
+    assert tuple(erased[100, 200]) == GREEN
+    easel.page.wait_for_timeout(600)
+    easel = opened(easel.page, address, received, "sketch")
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(easel.generate().init.data))), erased)
+
+
+def test_lines_are_drawn_on_a_blank_page(context: BrowserContext, address: str, received: Received) -> None:
+    easel = opened(context.new_page(), address, received, "line")
+    easel.element.get_by_role("button", name="Blank page", exact=True).click()
+    place = easel.element.locator(".canvas-easel").bounding_box()
+    assert place is not None
+    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    easel.page.mouse.move(x - 100, y)
+    easel.page.mouse.down()
+    easel.page.mouse.move(x + 100, y, steps=5)
+    easel.page.mouse.up()
+    sheet = easel.generate()
+    assert (sheet.width, sheet.height, sheet.source) == (384, 256, None)
+    assert sheet.mask is not None
+    mask = np.asarray(Image.open(io.BytesIO(sheet.mask.data)))
+    assert mask[128, 192] == 255
+    assert mask[100, 192] == 0
+
+
+def test_an_empty_canvas_says_so(easel: Easel) -> None:
+    before = len(easel.received.sheets)
+    easel.page.locator("#go-mask").click()
+    eventually(lambda: len(easel.received.sheets) > before)
+    assert easel.received.sheets[-1] is None
+
+
+def test_a_very_large_picture_stays_usable(easel: Easel) -> None:
+    size = (4096, 4096)
+    easel.put(file(Image.new("RGB", size, GREEN), "JPEG"), "large.jpg")
+    easel.set("Size, px", 400)
+    easel.set("Hardness, %", 80)
+    line: list[Point] = [(600, 600), (3400, 3000)]
+    easel.page.evaluate(
+        """() => {
+            window.longest = 0;
+            new PerformanceObserver((list) => {
+                for (const task of list.getEntries()) window.longest = Math.max(window.longest, task.duration);
+            }).observe({ type: "longtask", buffered: false });
+        }"""
+    )
+    easel.drag(line, size, steps=40)
+    blocked = easel.page.evaluate("window.longest")
+    assert blocked < 1500, f"the page stood still for {blocked} ms"
+    mask = easel.mask()
+    xs, ys = grid(*size)
+    solid = distance_to_line(line, size)
+    assert (mask[solid < 150] == 255).all()
+    assert (mask[solid > 205] == 0).all()
+    assert xs.shape == ys.shape == mask.shape
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_axe_finds_no_fault(easel: Easel, theme: str) -> None:
+    easel.page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
+    for step in range(2):
+        found = Axe().run(easel.page, context=".canvas").response["violations"]
+        assert [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found] == []
+        if step == 0:
+            easel.put(green())
+            easel.tool("fill")
+
+
+def test_fingers_find_everything_and_nothing_scrolls_sideways(phone: Easel) -> None:
+    phone.put(green(300, 200))
+    phone.tool("fill")
+    small = phone.element.evaluate(
+        """(canvas) => [...canvas.querySelectorAll("button, input[type=color], input[type=range]")]
+            .filter((e) => e.checkVisibility() && Math.min(e.offsetHeight, e.offsetWidth) < 44)
+            .map((e) => e.outerHTML)"""
+    )
+    assert small == []
+    assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_every_key_of_the_help_does_something(easel: Easel) -> None:
+    easel.put(green())
+    shortcuts = easel.page.evaluate(
+        "import(`${window.pochade.scripts}/canvas-keys.js`).then((keys) => keys.SHORTCUTS.map(([keys]) => keys))"
+    )
+    told = {key for keys in shortcuts for key in keys}
+    assert {"B", "E", "R", "L", "F", "[", "]", "I", "V", "Z", "0"} <= told
+    page = easel.page
+    for key, tool in [("e", "eraser"), ("r", "rectangle"), ("l", "lasso"), ("f", "fill"), ("b", "brush")]:
+        page.keyboard.press(key)
+        expect(easel.element.locator(f"[data-tool={tool}]")).to_have_attribute("aria-pressed", "true")
+    size = easel.element.get_by_label("Size, px")
+    easel.set("Size, px", 50)
+    page.keyboard.press("]")
+    expect(size).to_have_value("60")
+    page.keyboard.press("[")
+    expect(size).to_have_value("50")
+    page.keyboard.press("{")
+    expect(easel.element.get_by_label("Hardness, %")).to_have_value("80")
+    page.keyboard.press("v")
+    expect(easel.element.locator(".canvas-overlay")).to_be_hidden()
+    easel.drag(STROKE)  # painting blindfold is nobody's wish
+    expect(easel.element.locator(".canvas-overlay")).to_be_visible()
+    page.keyboard.press("Delete")
+    assert easel.value()["mask"] is None
+    page.keyboard.press("1")
+    expect(easel.element.locator(".canvas-zoom")).to_have_text("100 %")
+    # While somebody types, letters are letters.
+    page.get_by_label("Prompt").press("End")
+    page.keyboard.type(" left")
+    expect(page.get_by_label("Prompt")).to_have_value("a heron left")
+    expect(easel.element.locator("[data-tool=brush]")).to_have_attribute("aria-pressed", "true")
