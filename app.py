@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from studio.access import Gate, Invitations
     from studio.engine import EngineOptions
+    from studio.jobs import Jobs
     from studio.settings import Settings
 
 
@@ -80,7 +81,7 @@ def serve(settings: Settings) -> int:
         port = listener.getsockname()[1]
         private = settings.share or not is_loopback(settings.host)
         invitations = Invitations() if private else None
-        with _studio(settings, invitations) as gate:
+        with _studio(settings, invitations) as (gate, jobs):
             _announce(f"http://{_readable(settings.host)}:{port}{settings.root_path}", invitations)
             if settings.share:
                 from studio.ui.share import open_tunnel
@@ -91,12 +92,12 @@ def serve(settings: Settings) -> int:
                     _announce(address, invitations)
                 except StudioError as offline:
                     print(offline, file=sys.stderr, flush=True)
-            _run(gate, listener)
+            _run(gate, jobs, listener)
     return 0
 
 
 @contextmanager
-def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[Gate]:
+def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tuple[Gate, Jobs]]:
     """Everything between the engine and the gate, closed in the order that loses nothing."""
     import gradio as gr
     from fastapi import FastAPI
@@ -134,12 +135,13 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[Gat
             house.install(app, house.router(jobs, gallery, owner_of, lambda: engine.status))
             page = shell.build(shell.Studio(jobs, catalog, presets, gallery, settings))
             gr.mount_gradio_app(app, page, path="/", **shell.mount_options(ASSETS, settings.root_path))
-            yield Gate(
+            gate = Gate(
                 app,
                 hosts=(settings.host, *settings.allowed_host),
                 any_address=settings.host in ("0.0.0.0", "::"),
                 invitations=invitations,
             )
+            yield gate, jobs
         finally:
             jobs.close()
             gallery.close()
@@ -199,13 +201,20 @@ def _listen(host: str, port: int) -> socket:
         raise BadRequest(f"Cannot listen on {host} port {port} ({why}); choose another --port.") from taken
 
 
-def _run(gate: Gate, listener: socket) -> None:
+def _run(gate: Gate, jobs: Jobs, listener: socket) -> None:
+    import asyncio
+
     import uvicorn
 
-    # The event streams never end by themselves, so a stop cannot wait for them.
-    config = uvicorn.Config(gate, log_level="warning", timeout_graceful_shutdown=2, server_header=False)
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket] | None = None) -> None:
+            # Streams of events end when the queue closes; uvicorn would wait for them, then cut them off noisily.
+            await asyncio.to_thread(jobs.close)
+            await super().shutdown(sockets)
+
+    config = uvicorn.Config(gate, log_level="warning", timeout_graceful_shutdown=5, server_header=False)
     with suppress(KeyboardInterrupt):  # raised once more by uvicorn after it has shut down
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
 
 
 def _readable(host: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,9 @@ MAX_LOOPS: Final = 8
 MAX_MARGIN: Final = 4096
 #: The fields of a request that hold input pictures.
 INPUTS: Final = ("init", "mask")
+
+#: NUL, other controls and lone surrogates cannot be stored in a database or a PNG; line breaks and tabs can.
+_UNSTORABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Side = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
@@ -139,12 +143,10 @@ class GenerationRequest(BaseModel):
     def _minus_one_is_random(cls, seed: object) -> object:
         return None if seed in (-1, "-1") else seed
 
-    @field_validator("prompt", "negative")
+    @field_validator("prompt", "negative", mode="before")
     @classmethod
-    def _without_controls(cls, text: str) -> str:
-        # NUL and lone surrogates cannot be stored in a database or a PNG; line breaks and tabs can.
-        clean = text.encode("utf-8", "ignore").decode()
-        return "".join(c for c in clean if c in "\n\t" or (c >= " " and c != "\x7f"))
+    def _without_controls(cls, text: object) -> object:
+        return _UNSTORABLE.sub("", text) if isinstance(text, str) else text
 
     @property
     def pictures(self) -> dict[str, Picture]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -17,6 +18,7 @@ from diffusers import (
     DiffusionPipeline,
     SchedulerMixin,
 )
+from tqdm import tqdm
 
 from studio import catalog
 from studio.diffusion import preview
@@ -137,6 +139,8 @@ def free() -> None:
 
 def quiet() -> None:
     """No progress bars and no advice on stderr: diffusers and transformers write to a notebook's reader."""
+    # tqdm's default lock is a semaphore of the system, left behind (with a warning) by a process that is ended.
+    tqdm.set_lock(threading.RLock())
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()

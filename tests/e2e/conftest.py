@@ -72,7 +72,7 @@ def house(tmp_path: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("studio.worker.ProcessEngine", lambda options: engine)
     settings = Settings(data_dir=tmp_path / "data", models_dir=(other_model,))
     settings.data_dir.mkdir()
-    with app._studio(settings, None) as gate, socket.create_server(("127.0.0.1", 0)) as listener:
+    with app._studio(settings, None) as (gate, _), socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(gate, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -104,3 +105,18 @@ def test_everything_the_page_loads_comes_from_the_studio(studio: Studio, context
     page.wait_for_timeout(1000)
     assert len(asked) > 10
     assert [url for url in asked if not url.startswith((studio.address, "data:", "blob:"))] == []
+
+
+def test_stopping_the_studio_under_an_open_page_is_quiet_and_the_page_finds_the_next_one(
+    context: BrowserContext, tmp_path: Path
+) -> None:
+    studio = Studio(tmp_path)
+    page = context.new_page()
+    open_studio(page, studio.address)
+    page.get_by_label("Prompt", exact=True).fill("a red house")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_alt_text("The picture while it forms")).to_be_visible(timeout=MINUTES)
+    assert studio.stop() == (0, "")
+    expect(page.locator(".engine-text")).not_to_contain_text("Ready")
+    with running(tmp_path, "--port", studio.address.rpartition(":")[2]):
+        expect(page.locator(".easel").get_by_alt_text("a red house")).to_be_visible(timeout=MINUTES)
