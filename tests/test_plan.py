@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from studio import image
 from studio.catalog import Catalog
 from studio.errors import BadRequest, NotFound, TooLarge, UnreadablePicture
-from studio.plan import PIXEL_BUDGET, RANDOM_SEED_END, expand, resolve, sentence
+from studio.plan import PIXEL_BUDGET, RANDOM_SEED_END, VARIATIONS, expand, panned, resolve, sentence, variation
 from studio.presets import Presets
 from studio.request import SEED_END, Defaults, GenerationRequest, ModelSpec, Picture, ResolvedRequest
 from studio.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
@@ -160,6 +160,99 @@ def test_input_pictures_that_are_too_large_or_none_at_all_are_refused_before_dec
         settled(ask(init=Picture.from_bytes(b"GIF89a" + b"\0" * 100)))
 
 
+def mask(width: int, height: int, *, level: int = 255, kind: str = "PNG") -> Picture:
+    """Painted in the middle."""
+    picture = Image.new("L", (width, height))
+    picture.paste(level, (width // 4, height // 4, width // 2, height // 2))
+    file = io.BytesIO()
+    picture.save(file, kind)
+    return Picture.from_bytes(file.getvalue(), f"image/{kind.lower()}")
+
+
+def test_what_is_left_open_about_a_picture_is_settled_by_what_is_done_with_it() -> None:
+    plain = settled(ask(init=photo(100, 60)))
+    assert (plain.resize, plain.strength, plain.outpaint) == ("crop", 0.6, None)
+    masked = settled(ask(init=photo(100, 60), mask=mask(100, 60)))
+    assert (masked.resize, masked.strength) == ("keep", 0.6)
+    wider = settled(ask(init=photo(100, 60), outpaint={"left": 60}))
+    assert (wider.resize, wider.strength, wider.width, wider.height) == ("keep", 0.9, 160, 64)
+    assert settled(ask(init=photo(100, 60), outpaint={})).outpaint is None
+    assert settled(ask(init=photo(100, 60), outpaint={"top": 8}, strength=0.3)).strength == 0.3
+
+
+def test_only_the_surroundings_of_a_mask_are_drawn_at_the_size_the_model_was_made_for() -> None:
+    told = settled(ask(init=photo(2000, 1500), mask=mask(2000, 1500), inpaint={"area": "masked"}))
+    assert (told.width, told.height) == (256, 192)
+    assert settled(ask(init=photo(300, 200), inpaint={"area": "masked"})).width == 304, "nothing is masked"
+
+
+def test_a_mask_becomes_a_grey_png_and_keeps_its_levels() -> None:
+    told = settled(ask(init=photo(64, 64), mask=mask(64, 64, level=90)))
+    assert told.mask is not None
+    with Image.open(io.BytesIO(told.mask.data)) as grey:
+        assert (grey.mode, grey.format) == ("L", "PNG")
+        assert grey.getextrema() == (0, 90)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"mask": mask(64, 64)}, "A mask needs a picture to lie on; add one as init."),
+        ({"outpaint": {"left": 8}}, "Outpainting needs a picture to extend"),
+        ({"loops": 2}, "Several rounds need a picture to start from"),
+        ({"init": photo(64, 64), "mask": mask(64, 64, level=0)}, "paint what should change"),
+        (
+            {"init": photo(64, 64), "mask": Picture.from_bytes(image.png(Image.new("L", (64, 64), 255))),
+             "inpaint": {"invert": True}},
+            "inverted mask is empty",
+        ),
+        ({"init": photo(64, 64), "outpaint": {"left": 8}, "resize": "crop"}, "set resize to keep"),
+        ({"init": photo(4000, 4000), "outpaint": dict.fromkeys(("left", "right", "top", "bottom"), 4096)},
+         "12192 × 12192 pixels; choose smaller ones: 40 million"),
+        ({"init": photo(64, 64), "width": 4096, "height": 4096, "loops": 8}, "choose fewer, or a smaller size"),
+        ({"init": photo(200, 50), "width": 64, "height": 64, "resize": "crop", "mask": mask(200, 50)}, None),
+    ],
+)  # fmt: skip
+def test_parts_that_do_not_fit_together_get_a_sentence(parts: dict[str, object], said: str | None) -> None:
+    if said is None:
+        settled(ask(**parts))
+        return
+    with pytest.raises(BadRequest, match=said):
+        settled(ask(**parts))
+
+
+def test_a_crop_that_loses_all_of_the_mask_gets_a_sentence() -> None:
+    aside = Image.new("L", (400, 64))
+    aside.paste(255, (0, 0, 20, 64))
+    parts = {"init": photo(400, 64), "mask": Picture.from_bytes(image.png(aside)), "width": 64, "height": 64}
+    with pytest.raises(BadRequest, match="choose another way to resize"):
+        settled(ask(resize="crop", **parts))
+    assert settled(ask(resize="fill", **parts)).mask is not None
+
+
+def test_a_variation_starts_from_the_result_with_a_new_seed_and_nothing_masked() -> None:
+    told = settled(ask(init=photo(64, 64), mask=mask(64, 64), seed=5, steps=9, negative="text", loops=2))
+    result = photo(128, 72)
+    for how, strength in VARIATIONS.items():
+        again = variation(told, result, how)
+        assert (again.init, again.mask, again.outpaint, again.seed, again.loops) == (result, None, None, None, 1)
+        assert (again.prompt, again.negative, again.steps, again.strength) == ("a heron", "text", 9, strength)
+        drawn = settled(again)
+        assert (drawn.width, drawn.height, drawn.resize) == (128, 72, "keep")
+    assert VARIATIONS["subtle"] < VARIATIONS["strong"]
+
+
+def test_panning_outpaints_what_comes_into_view() -> None:
+    told = panned(settled(ask(seed=5)), photo(128, 96), 32, 0, 10_000_000)
+    assert told.outpaint is not None
+    assert (told.outpaint.left, told.outpaint.right) == (0, 32)
+    assert told.init is not None
+    with Image.open(io.BytesIO(told.init.data)) as seen:
+        assert seen.size == (96, 96)
+    drawn = settled(told)
+    assert (drawn.width, drawn.height) == (128, 96)
+
+
 TEXT = st.text(max_size=60)
 REQUESTS = st.builds(
     lambda **parts: GenerationRequest.model_validate({name: v for name, v in parts.items() if v is not None}),
@@ -174,12 +267,21 @@ REQUESTS = st.builds(
     count=st.integers(1, 4),
     styles=st.sampled_from([(), (STYLE,)]),
     init=st.none() | st.sampled_from([photo(64, 96), photo(1000, 40, "JPEG"), photo(33, 33, "WEBP")]),
-    strength=st.floats(0, 1),
+    strength=st.none() | st.floats(0, 1),
+    resize=st.none() | st.sampled_from(["stretch", "fill", "keep"]),
+    inpaint=st.none() | st.fixed_dictionaries({"area": st.sampled_from(["whole", "masked"]), "soft": st.booleans()}),
 )
 
 
-@given(REQUESTS)
-def test_resolving_twice_changes_nothing(request: GenerationRequest) -> None:
+@given(REQUESTS, st.booleans(), st.sampled_from([None, {"left": 24}, {"top": 8, "bottom": 100}]), st.integers(1, 8))
+def test_resolving_twice_changes_nothing(
+    request: GenerationRequest, masked: bool, outpaint: dict[str, int] | None, loops: int
+) -> None:
+    if request.init is not None:
+        parts = {"mask": mask(50, 70, kind="JPEG") if masked else None, "loops": loops, "count": 1}
+        told = request.model_dump() | parts | ({"outpaint": outpaint, "resize": None} if outpaint else {})
+        side = {"width": min(request.width or 64, 1024), "height": min(request.height or 64, 1024)}
+        request = GenerationRequest.model_validate(told | side)
     once = settled(request)
     assert settled(once) == once
     assert settled(once.as_request()) == once, "the artist's side of it says all there is"
@@ -219,6 +321,12 @@ def test_a_job_is_as_many_requests_of_one_picture_as_it_counts(request: Generati
         ({"magic": True}, "Magic is not a setting of this studio."),
         ({"init": "file:///etc/passwd"}, "Init must be a PNG, JPEG or WebP picture as a data URL."),
         ({"init": "data:image/png;base64,***"}, "Init is not valid base64."),
+        ({"resize": "squeeze"}, "Resize must be one of stretch, crop, fill or keep, not “squeeze”."),
+        ({"inpaint": {"mask_blur": 65}}, "Mask blur must be at most 64, not 65."),
+        ({"inpaint": {"colour": 1}}, "Colour is not a setting of this studio."),
+        ({"outpaint": {"left": -1}}, "Left must be at least 0, not -1."),
+        ({"loops": 9}, "Loops must be at most 8, not 9."),
+        ({"loop_decay": 0}, "Loop decay must be more than 0, not 0."),
         ({"width": 8, "height": 8}, "Width must be at least 64, not 8 (and 1 more)."),
     ],
 )

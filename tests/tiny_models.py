@@ -6,7 +6,13 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from studio.diffusion import load
@@ -27,9 +33,13 @@ def stable_diffusion(
     prediction: str = "epsilon",
     native: int = 64,
     dtype: torch.dtype = torch.float16,
+    channels: int = 4,
     **save: bool,
 ) -> Path:
-    """Write a factor-4, four-channel Stable Diffusion 1.x pipeline folder with `native`² pixels and random weights."""
+    """Write a factor-4 Stable Diffusion 1.x pipeline folder with `native`² pixels and random weights.
+
+    Nine `channels` make it an inpainting checkpoint, saved as the pipeline such checkpoints come as.
+    """
     load.quiet()
     torch.manual_seed(seed)
     words = tokenizer()
@@ -47,7 +57,7 @@ def stable_diffusion(
     )
     unet = UNet2DConditionModel(
         sample_size=native // 4,
-        in_channels=4,
+        in_channels=channels,
         out_channels=4,
         block_out_channels=(16, 32),
         layers_per_block=1,
@@ -71,7 +81,8 @@ def stable_diffusion(
     scheduler = DPMSolverMultistepScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, prediction_type=prediction
     )
-    pipe = StableDiffusionPipeline(
+    kind = StableDiffusionInpaintPipeline if channels == 9 else StableDiffusionPipeline
+    pipe = kind(
         vae=vae,
         text_encoder=text,
         tokenizer=words,
