@@ -16,10 +16,12 @@ export function segment(edit, [x0, y0, r0], [x1, y1, r1], hardness) {
   for (const [i, part] of layer.meeting(box)) {
     const left = (i % layer.columns) * TILE;
     const top = Math.floor(i / layer.columns) * TILE;
-    const cover = edit.coverage(i);
+    const { cover, raise } = edit.tile(i);
     for (let y = part[1]; y < part[3]; y++) {
       const py = top + y + 0.5 - y0;
       for (let x = part[0]; x < part[2]; x++) {
+        const at = y * TILE + x;
+        if (cover[at] === 255) continue;
         const px = left + x + 0.5 - x0;
         const along = length ? Math.min(1, Math.max(0, (px * dx + py * dy) / length)) : 0;
         const [ex, ey] = [px - along * dx, py - along * dy];
@@ -29,14 +31,12 @@ export function segment(edit, [x0, y0, r0], [x1, y1, r1], hardness) {
         const soft = radius * (1 - hardness);
         const band = Math.max(1, soft);
         const solid = Math.max(0, radius + 0.5 - band);
-        const at = y * TILE + x;
-        if (cover[at] === 255) continue;
         let value = 255;
         if (square > solid * solid) {
           const share = Math.min(1, (radius + 0.5 - Math.sqrt(square)) / band);
           value = Math.round(255 * (soft > 1 ? share * share * (3 - 2 * share) : share));
         }
-        if (value > cover[at]) cover[at] = value;
+        raise(at, value);
       }
     }
     touched.push([i, part]);
@@ -50,8 +50,8 @@ export function rectangle(edit, [x0, y0, x1, y1]) {
   const box = [x0, y0, Math.min(layer.width, x1), Math.min(layer.height, y1)];
   const touched = [...layer.meeting(box)];
   for (const [i, [left, top, right, bottom]] of touched) {
-    const cover = edit.coverage(i);
-    for (let y = top; y < bottom; y++) cover.fill(255, y * TILE + left, y * TILE + right);
+    const { raise } = edit.tile(i);
+    for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) raise(y * TILE + x, 255);
   }
   return touched;
 }
@@ -80,12 +80,9 @@ export function polygon(edit, points) {
       }
     }
     for (const [i, [left, , right]] of layer.meeting([from, y, to, y + 1])) {
-      const target = edit.coverage(i);
+      const { raise } = edit.tile(i);
       const origin = (i % layer.columns) * TILE;
-      for (let x = left; x < right; x++) {
-        const at = (y % TILE) * TILE + x;
-        target[at] = Math.max(target[at], Math.round((255 * row[origin + x]) / SLICES));
-      }
+      for (let x = left; x < right; x++) raise((y % TILE) * TILE + x, Math.round((255 * row[origin + x]) / SLICES));
       touched.set(i, [0, 0, TILE, TILE]);
     }
   }
@@ -158,8 +155,8 @@ export function flood(edit, x, y, alike) {
           (top + dy > 0 && inside[at - width]) ||
           (top + dy < height - 1 && inside[at + width]);
         if (!near) continue;
-        target ??= edit.coverage(i);
-        target[dy * TILE + dx] = 255;
+        target ??= edit.tile(i);
+        target.raise(dy * TILE + dx, 255);
       }
     }
     if (target) touched.push([i, [0, 0, TILE, TILE]]);

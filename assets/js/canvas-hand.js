@@ -22,6 +22,7 @@ export class Hand {
     on("pointerup", (event) => this.#up(event));
     on("pointercancel", (event) => this.#lost(event));
     on("pointerenter", (event) => this.#hover(event));
+    on("blur", () => easel.removeAttribute("data-hand"));
     on("pointerleave", () => (cursor.hidden = true));
     on("contextmenu", (event) => canvas.sheet && event.preventDefault());
     on("wheel", (event) => this.#wheel(event), { passive: false });
@@ -36,6 +37,7 @@ export class Hand {
 
   #down(event) {
     if (!this.canvas.sheet || event.target.closest("button, input, label")) return;
+    this.easel.toggleAttribute("data-hand", true); // whoever points needs no ring of focus around the picture
     this.easel.focus({ preventScroll: true });
     this.easel.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, event);

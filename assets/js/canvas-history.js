@@ -25,6 +25,7 @@ export class History {
     step.bytes = 64;
     for (const packed of step.tiles?.values() ?? []) step.bytes += bytesOf(packed);
     for (const tile of step.sheet?.layer.tiles ?? []) step.bytes += bytesOf(tile);
+    if (step.sheet?.bitmap) step.bytes += step.sheet.width * step.sheet.height * 4;
     this.bytes += step.bytes;
   }
 

@@ -118,33 +118,28 @@ export class Edit {
     this.erase = erase;
     this.before = new Map();
     this.cover = new Map();
+    this.mix = layer.colour ? this.#mixColour() : this.#mixByte();
   }
 
-  /** Coverage of tile `i`, to be raised by a tool; the tile may change from now on. */
-  coverage(i) {
-    let cover = this.cover.get(i);
-    if (!cover) {
-      const tile = this.layer.tiles[i];
+  /** Tile `i` under a tool: { cover: its coverage so far, raise(at, value): cover a pixel more than so far }. */
+  tile(i) {
+    const { layer, mix } = this;
+    if (!this.cover.has(i)) {
+      const tile = layer.tiles[i];
       this.before.set(i, tile);
-      this.layer.tiles[i] = typeof tile === "number" ? new this.layer.Kind(AREA).fill(tile) : tile.slice();
-      cover = new Uint8Array(AREA);
-      this.cover.set(i, cover);
+      layer.tiles[i] = typeof tile === "number" ? new layer.Kind(AREA).fill(tile) : tile.slice();
+      this.cover.set(i, new Uint8Array(AREA));
     }
-    return cover;
-  }
-
-  /** Bring tile `i` up to date with its coverage, within a part of it. */
-  blend(i, [x0, y0, x1, y1]) {
     const cover = this.cover.get(i);
-    const tile = this.layer.tiles[i];
+    const tile = layer.tiles[i];
     const old = this.before.get(i);
     const flat = typeof old === "number";
-    const mix = this.layer.colour ? this.#mixColour() : this.#mixByte();
-    for (let y = y0; y < y1; y++) {
-      for (let at = y * TILE + x0, end = y * TILE + x1; at < end; at++) {
-        if (cover[at]) tile[at] = mix(flat ? old : old[at], cover[at]);
-      }
-    }
+    const raise = (at, value) => {
+      if (value <= cover[at]) return;
+      cover[at] = value;
+      tile[at] = mix(flat ? old : old[at], value);
+    };
+    return { cover, raise };
   }
 
   #mixByte() {

@@ -1,19 +1,12 @@
 // The tools, each from press to release. A gesture is { move(events), end(), cancel() }; what it paints it paints at once,
 // and hands to `canvas.commit` as one step when it ends.
 
-import { Edit, TILE } from "./canvas-layer.js";
+import { Edit } from "./canvas-layer.js";
 import { flood, polygon, rectangle, segment } from "./canvas-brush.js";
-
-const WHOLE = [0, 0, TILE, TILE];
 
 /** `away`: take away instead of adding. */
 const newEdit = (canvas, away) =>
   new Edit(canvas.sheet.layer, { opacity: canvas.settings.opacity, colour: canvas.rgb(), erase: away });
-
-function lay(canvas, edit, touched) {
-  for (const [i, part] of touched) edit.blend(i, part);
-  canvas.view.refresh(touched);
-}
 
 function brush(canvas, event, away) {
   const { hardness } = canvas.settings;
@@ -24,13 +17,13 @@ function brush(canvas, event, away) {
   };
   let last = place(event);
   const from = event.shiftKey && canvas.lastPoint ? canvas.lastPoint : last;
-  lay(canvas, edit, segment(edit, from, last, hardness));
+  canvas.view.refresh(segment(edit, from, last, hardness));
   return {
     move(events) {
       for (const at of events) {
         const next = place(at);
         if (Math.hypot(next[0] - last[0], next[1] - last[1]) < Math.max(0.2, last[2] * 0.03)) continue;
-        lay(canvas, edit, segment(edit, last, next, hardness));
+        canvas.view.refresh(segment(edit, last, next, hardness));
         last = next;
       }
     },
@@ -57,7 +50,7 @@ function outlined(canvas, away, { grow, outline, paint }) {
     end() {
       done();
       const edit = newEdit(canvas, away);
-      lay(canvas, edit, paint(edit));
+      canvas.view.refresh(paint(edit));
       canvas.commit(edit.finish());
     },
     cancel: done,
@@ -112,8 +105,7 @@ function fill(canvas, event, away) {
       const edit = newEdit(canvas, away);
       const byPicture = layer.colour || canvas.settings.fillBy === "picture";
       const alike = byPicture ? sameColour(canvas, x, y) : sameCover(layer, x, y);
-      const touched = flood(edit, x, y, alike).map(([i]) => [i, WHOLE]);
-      lay(canvas, edit, touched);
+      canvas.view.refresh(flood(edit, x, y, alike));
       canvas.commit(edit.finish());
     },
   };

@@ -156,9 +156,15 @@ export class View {
     this.refresh([...tiles].map((i) => [i, [0, 0, TILE, TILE]]));
   }
 
-  refreshAll() {
-    this.stamps.clear();
-    this.redraw();
+  /** Tiles that have become flat are drawn without a small canvas of theirs. */
+  forgetFlat(tiles) {
+    for (const i of tiles) if (typeof this.sheet.layer.tiles[i] === "number") this.stamps.delete(i);
+  }
+
+  setTint(tint) {
+    if (this.tint === tint) return;
+    this.tint = tint;
+    this.refresh([]);
   }
 
   #schedule() {

@@ -3,7 +3,7 @@
 //   load(id, picture)         "send here": an address or a Blob
 //   fetchInto(values)         at Generate: the values of the event, with those of the canvases filled in
 
-import { el, isTyping, remember, remembered } from "./dom.js";
+import { el, remember, remembered } from "./dom.js";
 import { toast } from "./notices.js";
 import { Layer } from "./canvas-layer.js";
 import { History } from "./canvas-history.js";
@@ -11,14 +11,13 @@ import { Store } from "./canvas-store.js";
 import { View } from "./canvas-view.js";
 import { Hand } from "./canvas-hand.js";
 import { buildBar, LARGEST } from "./canvas-bar.js";
-import { brought, fetchPicture, readSource } from "./canvas-source.js";
-import { actionOf } from "./canvas-keys.js";
+import { fetchPicture, readSource } from "./canvas-source.js";
+import { isListening, listen } from "./canvas-inputs.js";
 import { Value } from "./canvas-value.js";
 
 const PLACEHOLDER = "canvas:";
 const canvases = new Map(); // id → Canvas
 const awaited = new Map(); // id → functions waiting for a canvas that is not there yet
-let latest = null; // the canvas the artist touched last
 
 const OPENING = {
   tool: "brush",
@@ -80,7 +79,7 @@ class Canvas {
     element.replaceChildren(this.element);
     this.values = new Value(this);
     this.store = new Store(id, () => this.#describe(), () => this.complain("This browser does not keep the canvas (is its storage full?); it lasts until the page is closed."));
-    this.#listen();
+    listen(this);
     this.#update();
     this.ready = this.#restore();
   }
@@ -124,8 +123,7 @@ class Canvas {
   }
 
   #update() {
-    this.view.tint = this.mode === "line" ? "#000" : this.settings.tint;
-    this.view.redraw();
+    this.view.setTint(this.mode === "line" ? "#000" : this.settings.tint);
     this.element.toggleAttribute("data-hidden", !this.settings.visible);
     this.empty.hidden = Boolean(this.sheet);
     this.controls.update();
@@ -191,13 +189,18 @@ class Canvas {
   commit(tiles) {
     if (!tiles.size) return;
     this.history.add({ tiles });
-    this.#painted([...tiles.keys()]);
+    this.view.forgetFlat(tiles.keys());
+    this.#noted([...tiles.keys()]);
     const { colour, recent } = this.settings;
     if (this.mode === "sketch" && recent[0] !== colour) this.set({ recent: [colour, ...recent.filter((known) => known !== colour)].slice(0, 6) });
   }
 
   #painted(tiles) {
     this.view.refreshTiles(tiles);
+    this.#noted(tiles);
+  }
+
+  #noted(tiles) {
     this.values.changed();
     this.store.note(tiles);
     this.#update();
@@ -242,6 +245,10 @@ class Canvas {
     else if (step.inverted) this.#painted([...this.sheet.layer.indices()]);
     this.#update();
     this.told.textContent = forward ? "Done again." : "Undone.";
+  }
+
+  get listening() {
+    return isListening(this);
   }
 
   get layer() {
@@ -298,14 +305,6 @@ class Canvas {
     }
   }
 
-  // Ways in
-
-  get listening() {
-    const shown = (canvas) => canvas.element.isConnected && canvas.element.checkVisibility();
-    const mine = latest && shown(latest) ? latest : [...canvases.values()].find(shown);
-    return mine === this && !document.querySelector("dialog[open]");
-  }
-
   choose() {
     this.file.click();
   }
@@ -314,36 +313,5 @@ class Canvas {
     const [file] = this.file.files;
     if (file) this.load(file);
     this.file.value = ""; // the same file can be chosen again
-  }
-
-  #listen() {
-    for (const name of ["pointerdown", "focusin", "dragenter"]) this.element.addEventListener(name, () => (latest = this));
-    addEventListener("keydown", (event) => {
-      if (event.defaultPrevented || event.isComposing || isTyping(event.target) || !this.listening) return;
-      const name = actionOf(event);
-      if (!name || (name.startsWith("pan") && event.target !== this.easel)) return;
-      event.preventDefault();
-      this.act(name);
-    });
-    document.addEventListener("paste", (event) => {
-      const picture = brought(event.clipboardData);
-      if (!(picture instanceof File) || !this.listening || (isTyping(event.target) && event.clipboardData.getData("text"))) return;
-      event.preventDefault();
-      this.load(picture);
-    });
-    this.element.addEventListener("dragover", (event) => {
-      if (![...event.dataTransfer.types].some((type) => type === "Files" || type === "text/uri-list")) return;
-      event.preventDefault();
-      event.dataTransfer.dropEffect = "copy";
-      this.element.toggleAttribute("data-drop", true);
-    });
-    this.element.addEventListener("dragleave", (event) => this.element.contains(event.relatedTarget) || this.element.removeAttribute("data-drop"));
-    this.element.addEventListener("drop", (event) => {
-      event.preventDefault();
-      this.element.removeAttribute("data-drop");
-      const picture = brought(event.dataTransfer);
-      if (picture) this.load(picture);
-      else this.complain("That picture cannot be fetched from here; save it to a file and drop the file.");
-    });
   }
 }

@@ -637,6 +637,23 @@ def test_lines_are_drawn_on_a_blank_page(context: BrowserContext, address: str, 
     assert mask[100, 192] == 0
 
 
+def test_two_windows_do_not_mix_their_canvases(easel: Easel, address: str, received: Received) -> None:
+    easel.put(green())
+    easel.drag(STROKE)
+    easel.page.wait_for_timeout(600)
+    other = opened(easel.page.context.new_page(), address, received)
+    expect(other.element.locator(".canvas-empty")).to_be_hidden()
+    other.put(green(320, 240))  # a picture of its own
+    other.page.wait_for_timeout(600)
+    easel.page.bring_to_front()
+    easel.tool("rectangle")
+    easel.drag([(10, 10), (40, 40)])
+    drawn = easel.mask()
+    easel.page.wait_for_timeout(600)
+    # Who painted last is remembered, as a whole.
+    assert np.array_equal(opened(other.page, address, received).mask(), drawn)
+
+
 def test_an_empty_canvas_says_so(easel: Easel) -> None:
     before = len(easel.received.sheets)
     easel.page.locator("#go-mask").click()
