@@ -6,15 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
 from studio import geometry, image
 from studio.geometry import Box, Size
 from studio.request import Resize, ResolvedRequest
-
-Levels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+from studio.seam import Floats, dilated, in_tune, joined, spread
 
 #: Pixels of a drawing over which a VAE carries a change: beyond them what was not masked comes out as it went in.
 _REACH: Final = 8
@@ -23,8 +20,6 @@ _RIM: Final = 64
 #: Levels of grain, and pixels over which it sets in, in new margins: a model shown nothing but a smear draws a smear.
 _GRAIN: Final = 40.0
 _GRAIN_WITHIN: Final = 64
-#: Passes at each level of `spread`: enough that the step at the rim is below one level of 255.
-_RELAXATIONS: Final = 8
 #: With a soft mask the drawing itself fades; only where next to nothing may change it is faded out in pixels too.
 _STEEPNESS: Final = 8
 
@@ -39,6 +34,7 @@ class Canvas:
         opacity: Grey: how much of the drawing shows; where it is 0 the picture stays bit for bit. None: everywhere.
         box: The part that is drawn.
         size: The size it is drawn at.
+        inner: Where the source lies, if it was given margins.
     """
 
     picture: Image.Image
@@ -46,6 +42,7 @@ class Canvas:
     opacity: Image.Image | None
     box: Box
     size: Size
+    inner: Box | None = None
 
     @property
     def untouched(self) -> bool:
@@ -87,7 +84,12 @@ class Canvas:
         near = geometry.surroundings(shows, part.size, _RIM, part.size)
         before, change = (whole.crop(self.box).crop(near) for whole in (self.picture, self.change))
         reach = max(round(_REACH * part.width / self.size[0]), 1)
-        part.paste(in_tune(part.crop(near), before, change, reach), near)
+        levels = in_tune(_floats(part.crop(near)), _floats(before), np.asarray(change), reach)
+        if self.inner is not None:
+            known = Image.new("L", self.picture.size)
+            known.paste(1, self.inner)
+            levels = joined(levels, _floats(before), _floats(known.crop(self.box).crop(near)), reach)
+        part.paste(_picture(levels), near)
         return part
 
     def small(self, longest: int) -> Canvas:
@@ -129,6 +131,7 @@ def lay_out(request: ResolvedRequest, source: Image.Image, mask: Image.Image | N
     target = request.width, request.height
     picture = resized(source, target, request.resize)
     margins = request.outpaint
+    inner: Box | None = None
     if mask is None and not margins:
         return Canvas(picture, None, None, (0, 0, *picture.size), target)
     change = opacity = Image.new("L", picture.size)
@@ -141,10 +144,10 @@ def lay_out(request: ResolvedRequest, source: Image.Image, mask: Image.Image | N
     whole = 0, 0, *picture.size
     touched = opacity.getbbox()
     if request.inpaint.area == "whole" or touched is None:
-        return Canvas(picture, change, opacity, whole, target)
+        return Canvas(picture, change, opacity, whole, target, inner)
     box = geometry.surroundings(touched, picture.size, request.inpaint.padding, target)
     size = geometry.drawing((box[2] - box[0], box[3] - box[1]), target)
-    return Canvas(picture, change, opacity, box, size)
+    return Canvas(picture, change, opacity, box, size, inner)
 
 
 def painted(request: ResolvedRequest, source: Size, mask: Image.Image) -> Image.Image:
@@ -230,21 +233,6 @@ def feathered(mask: Image.Image, blur: int) -> Image.Image:
     return Image.fromarray(np.maximum(np.asarray(mask), np.asarray(wide)))
 
 
-def dilated(levels: Levels, radius: int) -> Levels:
-    """The largest level in the square of 2 · `radius` + 1 pixels around each one."""
-    for axis in (0, 1):
-        length = levels.shape[axis]
-        levels = np.pad(levels, [(radius, radius) if side == axis else (0, 0) for side in (0, 1)])
-        covered = 1
-        while covered < 2 * radius + 1:  # windows grow twofold, so this takes log(radius) passes
-            step = min(covered, 2 * radius + 1 - covered)
-            here, there = (np.take(levels, range(at, levels.shape[axis] - step + at), axis) for at in (0, step))
-            levels = np.maximum(here, there)
-            covered += step
-        levels = np.take(levels, range(length), axis)
-    return levels
-
-
 def pooled(mask: Image.Image, size: Size) -> Image.Image:
     """A grey picture at `size`: enlarged smoothly; shrunk by the largest level in each cell, so nothing is lost."""
     for axis in (0, 1):
@@ -256,52 +244,6 @@ def pooled(mask: Image.Image, size: Size) -> Image.Image:
             starts = np.arange(length) * mask.size[axis] // length
             mask = Image.fromarray(np.maximum.reduceat(np.asarray(mask), starts, axis=1 - axis))
     return mask
-
-
-def in_tune(drawn: Image.Image, before: Image.Image, change: Image.Image, reach: int) -> Image.Image:
-    """`drawn` without the shift of colour that encoding and drawing brought along.
-
-    What was not to change tells how far it drifted. That is carried over to what did change: a wide drift everywhere,
-    and what remains of the step at the very seam over `2 · reach` pixels.
-    """
-    levels = np.asarray(change)
-    kept = (levels == 0).astype(np.float32)
-    if not kept.any():
-        return drawn
-    sure = (dilated(levels, reach) == 0).astype(np.float32)
-    new = _floats(drawn)
-    drift = _floats(before) - new
-    wide = spread(drift, sure if sure.any() else kept)
-    near = np.asarray(Image.fromarray(kept * 255).convert("L").filter(ImageFilter.GaussianBlur(reach)), np.float32)
-    step = spread(drift - wide, kept) * np.minimum(near / 127.5, 1)[..., None]
-    return _picture(new + wide + step)
-
-
-def spread(values: Floats, weight: Floats) -> Floats:
-    """Fill what weighs nothing smoothly from what does, like a soap film held by its rim.
-
-    Pull-push (§4.3 of Gortler et al., The Lumigraph, 1996), relaxed at each level towards Laplace's equation, without
-    which the rim would show. `values`: height × width × channels, `weight`: height × width in 0…1.
-    """
-    height, width = weight.shape
-    if height * width == 1 or float(weight.min()) >= 1:
-        return values
-    light = Image.fromarray(weight).reduce(2)
-    heavy = np.asarray(light)
-    pulled = [np.asarray(Image.fromarray(channel * weight).reduce(2)) for channel in np.moveaxis(values, -1, 0)]
-    means = np.stack(pulled, axis=-1) / np.maximum(heavy, 1e-9)[..., None]
-    coarse = spread(means, np.minimum(heavy * 4, 1))
-    pushed = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(channel)).resize((width, height), Image.Resampling.BILINEAR))
-        for channel in np.moveaxis(coarse, -1, 0)
-    ]
-    held, loose = values * weight[..., None], (1 - weight)[..., None] / 4
-    filled: Floats = np.stack(pushed, axis=-1)
-    for _ in range(_RELAXATIONS):
-        rim = np.pad(filled, ((1, 1), (1, 1), (0, 0)), "edge")
-        around = rim[:-2, 1:-1] + rim[2:, 1:-1] + rim[1:-1, :-2] + rim[1:-1, 2:]
-        filled = held + loose * around
-    return filled
 
 
 def _sized(picture: Image.Image, size: Size) -> Image.Image:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from studio import canvas
-from studio.canvas import Canvas, Floats, Levels
+from studio import canvas, seam
+from studio.canvas import Canvas
 from studio.request import Resize, ResolvedRequest
+from studio.seam import Floats, Levels
 from tests.resolved import resolved
 
 RESIZES: list[Resize] = ["stretch", "crop", "fill", "keep"]
@@ -99,7 +100,7 @@ def brute_dilation(levels: Levels, radius: int) -> Levels:
 @given(st.integers(1, 9), st.integers(1, 20), st.integers(1, 20))
 def test_growing_is_the_largest_level_around(radius: int, width: int, height: int) -> None:
     levels = np.random.default_rng(radius).integers(0, 256, (height, width)).astype(np.uint8)
-    assert np.array_equal(canvas.dilated(levels, radius), brute_dilation(levels, radius))
+    assert np.array_equal(seam.dilated(levels, radius), brute_dilation(levels, radius))
 
 
 @given(SIZES, st.integers(0, 3))
@@ -109,7 +110,7 @@ def test_spreading_keeps_what_is_known_and_stays_between_it(size: tuple[int, int
     values: Floats = source.random((size[1], size[0], 3), np.float32)
     weight: Floats = (source.random((size[1], size[0])) < 0.1).astype(np.float32)
     weight[0, 0] = 1
-    filled = canvas.spread(values, weight)
+    filled = seam.spread(values, weight)
     known = weight == 1
     assert np.array_equal(filled[known], values[known])
     assert filled.min() >= values[known].min() - 1e-3
