@@ -121,6 +121,17 @@ weights went in. Remake it with `python -m tools.mini all`. Weights and card are
 """
 
 
+#: What the studio starts with; Defaults of studio/request.py.
+RECOMMENDED = {
+    "sampler": "DPM++ 2M",
+    "scheduler": "Karras",
+    "steps": 20,
+    "guidance": 5.0,
+    "width": 256,
+    "height": 256,
+}
+
+
 def export(pipeline: StableDiffusionPipeline, folder: Path, facts: dict[str, str], figures: object) -> None:
     """Write the pipeline to `folder` in fp16, with `facts` in its card and `figures` as training.json.
 
@@ -138,6 +149,7 @@ def export(pipeline: StableDiffusionPipeline, folder: Path, facts: dict[str, str
     (draft / "tokenizer" / "vocab.json").write_text(json.dumps(bpe["vocab"], ensure_ascii=False))
     (draft / "tokenizer" / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, bpe["merges"]), ""]))
     write_preview(draft, pipeline.vae)
+    (draft / "pochade.json").write_text(json.dumps(RECOMMENDED, indent=1) + "\n")
     (draft / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
     megabytes = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file()) / 1e6
     (draft / "README.md").write_text(model_card({**facts, "Size": f"{megabytes:.1f} MB in fp16"}))
