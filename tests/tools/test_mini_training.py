@@ -23,6 +23,8 @@ from tools.mini.train import Plan, load_average, train
 from tools.mini.unet import UnetTask, new_unet
 from tools.mini.vae import VaeTask, encode, fingerprint, new_vae, to_pictures, to_tensor, whiten
 
+# diffusers 0.42 hands tensors to np.array in a way that NumPy 2 will drop.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 TINY = (16, 16, 16)
 SQUARE = SMALL[0]
 
