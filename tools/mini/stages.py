@@ -159,11 +159,6 @@ def unet(options: Options, size: str) -> None:
     run_team(options.workers, _unet, options, size)
 
 
-def newest_unet(options: Options) -> Path:
-    large = options.run("unet-large")
-    return large if large.exists() else options.run("unet-small")
-
-
 def _judge(team: Team, options: Options) -> None:
     torch.manual_seed(0)
     task = JudgeTask(Judge(), Pictures(options.root, SMALL[0]), options.batch)
@@ -201,9 +196,10 @@ def grid(options: Options, folder: Path, count: int, path: Path) -> list[str]:
 def write(options: Options, folder: Path) -> None:
     """Export the newest averaged weights as a diffusers folder."""
     denoiser = new_unet()
-    checkpoint = newest_unet(options)
-    step, samples, seconds = load_average(checkpoint, denoiser)
-    note(options.root, checkpoint.stem, {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
+    for checkpoint in (options.run("unet-small"), options.run("unet-large")):
+        if checkpoint.exists():
+            step, samples, seconds = load_average(checkpoint, denoiser)
+            note(options.root, checkpoint.stem, {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
     pipeline = assemble(
         load_vae(options.root / "vae"),
         load_text_encoder(options.root / "text_encoder"),
