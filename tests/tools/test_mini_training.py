@@ -1,5 +1,6 @@
 """The training of the embedded model learns, resumes exactly, and exports what stock pipelines load."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from tools.mini.parallel import Team, run_team
 from tools.mini.scene import COLORS, sample_scene
 from tools.mini.stages import Options, adopt
 from tools.mini.text import Conditioner, load_tokenizer, make_tokenizer, new_text_encoder
-from tools.mini.train import Plan, load_average, train
+from tools.mini.train import Plan, batches, load_average, train
 from tools.mini.unet import UnetTask, new_unet
 from tools.mini.vae import VaeTask, encode, fingerprint, new_vae, to_pictures, to_tensor, whiten
 
@@ -71,10 +72,10 @@ def test_the_autoencoder_learns_in_a_few_steps(root: Path) -> None:
     task = tiny_vae()
     task.pictures = [Pictures(root, SQUARE)]
     with torch.no_grad():
-        before = float(np.mean([float(task.loss(step, 9)[0]) for step in range(4)]))
+        before = float(np.mean([float(task.loss(task.prepare(step, 9))[0]) for step in range(4)]))
     train(task, Plan(2e-3, steps=24, warmup=4), Team(), root / "vae.pt", report=quiet)
     with torch.no_grad():
-        after = float(np.mean([float(task.loss(step, 9)[0]) for step in range(4)]))
+        after = float(np.mean([float(task.loss(task.prepare(step, 9))[0]) for step in range(4)]))
     assert after < 0.8 * before
 
 
@@ -92,6 +93,13 @@ def test_a_stopped_training_continues_bit_for_bit(root: Path) -> None:
 
     straight, resumed = run("straight.pt", 8), run("resumed.pt", 4, 8)
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_batches_prepared_ahead_are_the_same(root: Path) -> None:
+    task = tiny_vae()
+    task.pictures = [Pictures(root, SQUARE)]
+    for first, second in islice(zip(batches(task, 3, 0, False), batches(task, 3, 0, True), strict=True), 4):
+        torch.testing.assert_close(first, second, atol=0, rtol=0)
 
 
 def test_whitening_leaves_the_picture_as_it_was_and_the_latents_normal(root: Path) -> None:
@@ -137,10 +145,10 @@ def test_the_denoiser_learns_in_a_few_steps(root: Path, monkeypatch: pytest.Monk
     torch.manual_seed(0)
     task = UnetTask(new_unet((16, 16, 32, 32)), [Latents(root, SQUARE, name)], condition, batch=4)
     with torch.no_grad():
-        before = float(np.mean([float(task.loss(step, 9)[0]) for step in range(4)]))
+        before = float(np.mean([float(task.loss(task.prepare(step, 9))[0]) for step in range(4)]))
     train(task, Plan(2e-3, steps=32, warmup=4), Team(), root / "unet.pt", report=quiet)
     with torch.no_grad():
-        after = float(np.mean([float(task.loss(step, 9)[0]) for step in range(4)]))
+        after = float(np.mean([float(task.loss(task.prepare(step, 9))[0]) for step in range(4)]))
     assert after < 0.9 * before
 
 
@@ -202,8 +210,11 @@ class Scalar:
     def samples_per_step(self) -> int:
         return 1
 
-    def loss(self, step: int, rank: int) -> tuple[Tensor, dict[str, float]]:
-        return self.model.weight.float().sum() * (1 if rank else -1), {}
+    def prepare(self, step: int, rank: int) -> int:
+        return 1 if rank else -1
+
+    def loss(self, batch: int) -> tuple[Tensor, dict[str, float]]:
+        return self.model.weight.float().sum() * batch, {}
 
 
 def train_scalar(team: Team, folder: Path) -> None:

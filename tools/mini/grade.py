@@ -76,14 +76,19 @@ class JudgeTask:
         rough: NDArray[np.uint8] = noisy.clip(0, 255).astype(np.uint8)
         return rough
 
-    def loss(self, step: int, rank: int) -> tuple[Tensor, dict[str, float]]:
-        device = next(self.model.parameters()).device
+    def prepare(self, step: int, rank: int) -> tuple[Tensor, list[Scene]]:
+        """Pictures (N, 3, 128, 128) in −1…1 and their scenes."""
         rng = np.random.default_rng([SEED, self.seed, step, rank])
         picked = rng.integers(len(self.pictures), size=self.batch)
         batch = to_tensor(np.stack([self.roughened(self.pictures[int(i)], rng) for i in picked]))
-        wanted = [labels(self.pictures.scenes[i]) for i in picked]
+        return batch, [self.pictures.scenes[i] for i in picked]
+
+    def loss(self, batch: tuple[Tensor, list[Scene]]) -> tuple[Tensor, dict[str, float]]:
+        pictures, scenes = batch
+        device = next(self.model.parameters()).device
+        wanted = [labels(scene) for scene in scenes]
         losses, right = [], []
-        for name, logit in self.model(batch.to(device)).items():
+        for name, logit in self.model(pictures.to(device)).items():
             target = torch.tensor([row[name] for row in wanted], device=device)
             losses.append(F.cross_entropy(logit.float(), target))
             right.append((logit.argmax(1) == target).float().mean().item())

@@ -16,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from tools.mini.captions import WORDS, caption
 from tools.mini.data import SEED
-from tools.mini.scene import LABELS, labels, sample_scene
+from tools.mini.scene import LABELS, Scene, labels, sample_scene
 
 WIDTH = 192
 TOKENS = 77
@@ -115,9 +115,9 @@ class TextTask:
     def samples_per_step(self) -> int:
         return self.batch
 
-    def loss(self, step: int, rank: int) -> tuple[Tensor, dict[str, float]]:
+    def prepare(self, step: int, rank: int) -> tuple[Tensor, Tensor, list[Scene]]:
+        """Token ids (N, length), the position (N) to read each row at, and the scenes."""
         rng = np.random.default_rng([SEED, self.seed, step, rank])
-        device = next(self.model.parameters()).device
         scenes = [sample_scene(rng) for _ in range(self.batch)]
         # The attention is causal, so the short rows of most steps teach the same, at half the cost.
         length = TOKENS if step % 4 == 0 else 40
@@ -126,7 +126,12 @@ class TextTask:
         # Half the rows are read at the end token, half anywhere in the padding.
         after = end + torch.from_numpy((rng.random(self.batch) * (length - end.numpy())).astype(np.int64))
         half = torch.arange(self.batch) % 2 == 0
-        logits = self.model(ids.to(device), torch.where(half, end, after).to(device))
+        return ids, torch.where(half, end, after), scenes
+
+    def loss(self, batch: tuple[Tensor, Tensor, list[Scene]]) -> tuple[Tensor, dict[str, float]]:
+        ids, positions, scenes = batch
+        device = next(self.model.parameters()).device
+        logits = self.model(ids.to(device), positions.to(device))
         wanted = [labels(scene) for scene in scenes]
         losses, right = [], []
         for name, logit in logits.items():
@@ -156,14 +161,14 @@ def reading_report(model: Reader, tokenizer: CLIPTokenizer, count: int = 1000) -
 
 
 class Conditioner:
-    """Captions → hidden states (N, 77, 192), with the frozen encoder."""
+    """Token ids (N, 77) → hidden states (N, 77, 192), with the frozen encoder."""
 
     def __init__(self, tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> None:
         self.tokenizer = tokenizer
         self.encoder = encoder
 
     @torch.no_grad()
-    def __call__(self, texts: list[str]) -> Tensor:
-        states = self.encoder(token_ids(self.tokenizer, texts).to(self.encoder.device)).last_hidden_state
+    def __call__(self, ids: Tensor) -> Tensor:
+        states = self.encoder(ids.to(self.encoder.device)).last_hidden_state
         assert isinstance(states, Tensor)
         return states.float()

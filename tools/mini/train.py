@@ -3,10 +3,12 @@
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,14 +16,20 @@ from torch import Tensor, nn
 
 from tools.mini.parallel import Team
 
+Batch = TypeVar("Batch")
 
-class Task(Protocol):
+
+class Task(Protocol[Batch]):
     """What one stage teaches. A step is a function of its number and the rank alone, so resuming repeats it exactly."""
 
     @property
     def model(self) -> nn.Module: ...
 
-    def loss(self, step: int, rank: int) -> tuple[Tensor, dict[str, float]]: ...
+    def prepare(self, step: int, rank: int) -> Batch:
+        """What the step needs, still on the CPU; may be called from another thread."""
+        ...
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]: ...
 
     def samples_per_step(self) -> int:
         """Samples seen in one call of `loss`."""
@@ -112,10 +120,10 @@ class State:
         self.step, self.samples, self.seconds = content["progress"]
 
 
-def step_noise(shape: torch.Size, device: torch.device, *seed: int) -> Tensor:
-    """Normal noise that depends on the seed alone: the same on every device and after every restart."""
+def step_noise(shape: torch.Size, *seed: int) -> Tensor:
+    """Normal noise that depends on the seed alone: the same for every device and after every restart."""
     state = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return torch.randn(shape, generator=torch.Generator().manual_seed(state)).to(device)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(state))
 
 
 def load_average(path: Path, model: nn.Module) -> tuple[int, int, float]:
@@ -131,7 +139,7 @@ def new_optimizer(model: nn.Module, plan: Plan) -> torch.optim.AdamW:
     return torch.optim.AdamW(trained, plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True)
 
 
-def begin(task: Task, plan: Plan, checkpoint: Path, start: Path | None = None) -> State:
+def begin(task: Task[Batch], plan: Plan, checkpoint: Path, start: Path | None = None) -> State:
     """The run in `checkpoint` if there is one, else a fresh one that takes its weights from the checkpoint `start`."""
     task.model.to(plan.device).train()
     if start is not None and not checkpoint.exists():
@@ -142,8 +150,20 @@ def begin(task: Task, plan: Plan, checkpoint: Path, start: Path | None = None) -
     return state
 
 
+def batches(task: Task[Batch], first: int, rank: int, ahead: bool) -> Iterator[Batch]:
+    """The batches of steps `first`, `first` + 1, …; with `ahead` the next one is prepared while this one is used."""
+    if not ahead:
+        yield from (task.prepare(step, rank) for step in count(first))
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(task.prepare, first, rank)
+        for step in count(first + 1):
+            batch = coming.result()
+            coming = pool.submit(task.prepare, step, rank)
+            yield batch
+
+
 def train(
-    task: Task,
+    task: Task[Batch],
     plan: Plan,
     team: Team,
     checkpoint: Path,
@@ -161,11 +181,13 @@ def train(
     clock = time.monotonic() - state.seconds
     saved, shown, seen = state.seconds, (state.seconds, state.samples), 0
     sums: dict[str, float] = {}
+    # On a GPU the CPU is free to prepare; on a CPU it has better to do.
+    source = batches(task, state.step, team.rank, ahead=plan.device != "cpu")
     while plan.progress(state.step, state.seconds) < 1:
         for group in state.optimizer.param_groups:
             group["lr"] = plan.rate(state.step, state.seconds)
         with torch.autocast(torch.device(plan.device).type, torch.bfloat16):
-            loss, figures = task.loss(state.step, team.rank)
+            loss, figures = task.loss(next(source))
         state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(parameters, 1.0)

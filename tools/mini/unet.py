@@ -1,5 +1,7 @@
 """The denoiser: Stable Diffusion 1.x in small, on latents of a quarter of the picture's sides."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
@@ -7,7 +9,7 @@ from torch import Tensor
 
 from tools.mini.captions import caption
 from tools.mini.data import SEED, Latents
-from tools.mini.text import WIDTH, Conditioner
+from tools.mini.text import WIDTH, Conditioner, token_ids
 from tools.mini.train import step_noise
 
 CHANNELS = (32, 96, 192, 192)
@@ -45,6 +47,15 @@ def sampler() -> DPMSolverMultistepScheduler:
     return DPMSolverMultistepScheduler(**SCHEDULE, steps_offset=1, timestep_spacing="trailing")
 
 
+class NoisyBatch(NamedTuple):
+    """Token ids (N, 77), latents and their noise (N, 4, H/4, W/4), and the steps 0…999 (N) they are mixed at."""
+
+    ids: Tensor
+    clean: Tensor
+    noise: Tensor
+    times: Tensor
+
+
 class UnetTask:
     """Predict v (Salimans and Ho, arXiv:2202.00512), weighted evenly but for the almost clean pictures.
 
@@ -74,18 +85,22 @@ class UnetTask:
             return self.latents[0]
         return self.latents[1 + int(rng.integers(len(self.latents) - 1))]
 
-    def loss(self, step: int, rank: int) -> tuple[Tensor, dict[str, float]]:
-        device = self.model.device
+    def prepare(self, step: int, rank: int) -> NoisyBatch:
         rng = np.random.default_rng([SEED, self.seed, step, rank])
         source = self.bucket(step)
         picked = rng.integers(len(source), size=self.batch)
         texts = ["" if rng.random() < NO_CAPTION else caption(source.scenes[i], rng) for i in picked]
-        words = self.condition(texts)
-        clean = torch.from_numpy(source.batch(picked)).to(device)
-        noise = step_noise(clean.shape, device, self.seed, step, rank)
+        clean = torch.from_numpy(source.batch(picked))
+        noise = step_noise(clean.shape, self.seed, step, rank)
         offset = torch.from_numpy(rng.normal(size=(self.batch, clean.shape[1], 1, 1)).astype(np.float32))
-        noise = noise + OFFSET_NOISE * offset.to(device)
         times = torch.from_numpy(rng.integers(len(self.alphas), size=self.batch))
+        ids = token_ids(self.condition.tokenizer, texts)
+        return NoisyBatch(ids, clean, noise + OFFSET_NOISE * offset, times)
+
+    def loss(self, batch: NoisyBatch) -> tuple[Tensor, dict[str, float]]:
+        device = self.model.device
+        words = self.condition(batch.ids)
+        clean, noise, times = batch.clean.to(device), batch.noise.to(device), batch.times
         alpha = self.alphas[times].view(-1, 1, 1, 1).to(device)
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise

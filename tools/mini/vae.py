@@ -98,11 +98,15 @@ class VaeTask:
             crops[index] = picture[top : top + CROP, left : left + CROP]
         return crops
 
-    def loss(self, step: int, rank: int) -> tuple[Tensor, dict[str, float]]:
+    def prepare(self, step: int, rank: int) -> tuple[Tensor, Tensor]:
+        """Crops (N, 3, 64, 64) in −1…1 and the noise for their latents."""
+        cells = torch.Size((self.batch, LATENTS, CROP // 4, CROP // 4))
+        return to_tensor(self.crops(step, rank)), step_noise(cells, self.seed, step, rank)
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
         device = next(self.model.parameters()).device
-        target = to_tensor(self.crops(step, rank)).to(device)
+        target, noise = (part.to(device) for part in batch)
         posterior = self.model.encode(target).latent_dist
-        noise = step_noise(posterior.mean.shape, device, self.seed, step, rank)
         latents = posterior.mean + posterior.std * noise
         output = self.model.decode(latents).sample.float()
         absolute = (output - target).abs().mean()
