@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    # Read once, when the OpenMP runtime of PyTorch loads. Threads that spin while they wait for each other made drawing
-    # up to ten times slower on a machine with anything else to do, and save nothing measurable on an idle one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from pydantic import ValidationError
 
     from studio.errors import StudioError

@@ -176,6 +176,4 @@ def run(pipe: Connection, options: EngineOptions, build: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in the terminal is for the studio, which ends us
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    # Threads that spin while they wait make everything else on a busy machine crawl, themselves included.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     Child(pipe).run(options, build)

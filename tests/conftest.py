@@ -1,4 +1,4 @@
-"""Before any test imports PyTorch: as `app.py` does, and no test may reach for the hub."""
+"""Before any test imports PyTorch: its threads share the machine with browsers, and no test may reach for the hub."""
 
 import os
 
