@@ -1,4 +1,7 @@
-"""`python -m benchmarks [--repeats N] [engine|web|gallery …]` → JSON on stdout, the table in docs/performance.md."""
+"""`python -m benchmarks [--repeats N] [engine|web|gallery …]` → docs/performance.json and its table, performance.md.
+
+Suites that are not run keep the figures of their last run.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import Figure, machine
 
-TABLE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+JSON = Path(__file__).resolve().parent.parent / "docs" / "performance.json"
+TABLE = JSON.with_suffix(".md")
 
 
 def suites(repeats: int) -> dict[str, Callable[[], Iterator[Figure]]]:
@@ -26,45 +31,46 @@ def suites(repeats: int) -> dict[str, Callable[[], Iterator[Figure]]]:
     }
 
 
-def table(figures: list[Figure], where: dict[str, object]) -> str:
-    rows = [
+def table(runs: dict[str, Any]) -> str:
+    lines = [
         "# Performance",
         "",
-        f"`python -m benchmarks`, {datetime.now(UTC):%Y-%m-%d}, on "
-        + ", ".join(f"{name} {value}" for name, value in where.items())
-        + ".",
-        "Ratios are medians of interleaved pairs in one run; a ratio counts only when both arms drew the same picture.",
-        "",
-        "| figure | value | bar | holds | |",
-        "|---|---|---|---|---|",
+        "`python -m benchmarks` writes this page from [performance.json](performance.json). Ratios are medians of",
+        "interleaved pairs in one run; a ratio counts only when both arms drew the same picture.",
     ]
-    for figure in figures:
-        holds = {True: "yes", False: "**no**", None: ""}[figure.holds]
-        rows.append(
-            f"| {figure.name} | {figure.value:g} {figure.unit} | {figure.bar or ''} | {holds} | {figure.note} |"
-        )
-    return "\n".join(rows) + "\n"
+    for name, run in runs.items():
+        where = ", ".join(f"{key} {value}" for key, value in run["machine"].items())
+        lines += ["", f"## {name}", "", f"{run['date']}; {where}.", "", "| figure | value | bar | holds | |"]
+        lines.append("|---|---|---|---|---|")
+        for figure in run["figures"]:
+            holds = {True: "yes", False: "**no**", None: ""}[figure["holds"]]
+            value = f"{figure['value']:g} {figure['unit']}".strip()
+            lines.append(f"| {figure['name']} | {value} | {figure['bar'] or ''} | {holds} | {figure['note']} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suite", nargs="*", help="engine, web, gallery; all of them by default")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--no-table", action="store_true", help="leave docs/performance.md as it is")
     options = parser.parse_args()
     available = suites(options.repeats)
     if unknown := set(options.suite) - set(available):
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
-    where = machine()
-    figures = []
+    runs: dict[str, Any] = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
+    held = True
     for name in options.suite or available:
+        figures: list[Figure] = []
+        where = machine()
         for figure in available[name]():
-            print(f"{figure.name}: {figure.value:g} {figure.unit} {figure.bar or ''} {figure.note}", file=sys.stderr)
+            print(f"{figure.name}: {figure.value:g} {figure.unit} {figure.bar or ''} {figure.note}", flush=True)
             figures.append(figure)
-    print(json.dumps({"machine": where, "figures": [figure.as_json() for figure in figures]}, indent=2))
-    if not options.no_table and not options.suite:
-        TABLE.write_text(table(figures, where), encoding="utf-8")
-    return int(any(figure.holds is False for figure in figures))
+        held &= all(figure.holds is not False for figure in figures)
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        runs[name] = {"date": today, "machine": where, "figures": [figure.as_json() for figure in figures]}
+        JSON.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        TABLE.write_text(table(runs), encoding="utf-8")
+    return int(not held)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from benchmarks.measure import Figure, at_most, seconds
 from benchmarks.web import visited
+from studio.access import OWNER
 from studio.gallery import Gallery
-from tests.galleries import OWNER, PATTERN, drawn
+from tests.galleries import PATTERN, drawn
 from tests.running import running
 
 PICTURES = 10_000
