@@ -82,7 +82,8 @@ def house(tmp_path: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch) ->
         thread.join(20)
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while Playwright runs, its event loop would be in the way of every asynchronous test.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         path = find_or_install(playwright)
