@@ -1,8 +1,9 @@
-"""Resolved requests for tests that do not care about most of them."""
+"""Resolved requests for tests that do not care about most of them, and what an engine makes of one."""
 
 from __future__ import annotations
 
-from studio.request import ResolvedRequest
+from studio.engine import Engine, Failed, Finished
+from studio.request import GenerationResult, ResolvedRequest
 
 
 def resolved(prompt: str = "a red boat", **changes: object) -> ResolvedRequest:
@@ -21,3 +22,15 @@ def resolved(prompt: str = "a red boat", **changes: object) -> ResolvedRequest:
         "seed": 1,
     }
     return ResolvedRequest.model_validate(usual | changes)
+
+
+def drawn(engine: Engine, request: ResolvedRequest) -> GenerationResult:
+    last = list(engine.generate(request))[-1]
+    assert isinstance(last, Finished), last
+    return last.result
+
+
+def failed(engine: Engine, request: ResolvedRequest) -> Failed:
+    last = list(engine.generate(request))[-1]
+    assert isinstance(last, Failed), last
+    return last

@@ -13,9 +13,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from studio.engine import EngineOptions, Event, Failed, Finished, Preview, Progress, State
-from studio.request import GenerationResult, ResolvedRequest
 from studio.worker import ProcessEngine
-from tests.resolved import resolved
+from tests.resolved import drawn, failed, resolved
 
 FAKE = "tests.fake_drawer:FakeDrawer"
 OPTIONS = EngineOptions(Path("nowhere"), hang_after=6.0)
@@ -50,18 +49,6 @@ def ready(engine: ProcessEngine) -> int:
     until(lambda: engine.status.state is State.READY and engine.pid is not None)
     assert engine.pid is not None
     return engine.pid
-
-
-def drawn(engine: ProcessEngine, request: ResolvedRequest) -> GenerationResult:
-    last = list(engine.generate(request))[-1]
-    assert isinstance(last, Finished), last
-    return last.result
-
-
-def failed(engine: ProcessEngine, request: ResolvedRequest) -> Failed:
-    last = list(engine.generate(request))[-1]
-    assert isinstance(last, Failed), last
-    return last
 
 
 def test_events_arrive_in_order_and_end_with_the_picture(engine: ProcessEngine) -> None:

@@ -18,23 +18,11 @@ from PIL import Image
 from studio.diffusion.local import LocalEngine
 from studio.engine import EngineOptions, Event, Failed, Finished, Preview, Progress, State
 from studio.errors import ModelError
-from studio.request import SEED_END, GenerationResult, Picture, ResolvedRequest
+from studio.request import SEED_END, Picture
 from tests import tiny_models
-from tests.resolved import resolved
+from tests.resolved import drawn, failed, resolved
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def drawn(engine: LocalEngine, request: ResolvedRequest) -> GenerationResult:
-    last = list(engine.generate(request))[-1]
-    assert isinstance(last, Finished), last
-    return last.result
-
-
-def reason(engine: LocalEngine, request: ResolvedRequest) -> str:
-    last = list(engine.generate(request))[-1]
-    assert isinstance(last, Failed), last
-    return last.reason
 
 
 def red(width: int, height: int) -> Picture:
@@ -145,7 +133,7 @@ def test_a_failed_picture_is_told_in_a_sentence_and_leaves_no_trace(
 ) -> None:
     expected = drawn(engine, resolved(seed=31)).rgb
     with at_evaluation(engine, 3, fail_with(error)):
-        text = reason(engine, resolved(seed=32))
+        text = failed(engine, resolved(seed=32)).reason
     assert sentence in text
     assert drawn(engine, resolved(seed=31)).rgb == expected
 
@@ -229,11 +217,11 @@ def test_strength_is_the_share_of_the_steps_taken(engine: LocalEngine, strength:
 
 
 def test_an_unreadable_input_picture_is_told_in_a_sentence(engine: LocalEngine) -> None:
-    assert "picture" in reason(engine, resolved(init=Picture.from_bytes(b"not a picture"))).lower()
+    assert "picture" in failed(engine, resolved(init=Picture.from_bytes(b"not a picture"))).reason.lower()
 
 
 def test_a_sampler_that_cannot_follow_the_schedule_is_told_in_a_sentence(engine: LocalEngine) -> None:
-    assert "Euler a cannot follow the Karras schedule" in reason(engine, resolved(sampler="Euler a"))
+    assert "Euler a cannot follow the Karras schedule" in failed(engine, resolved(sampler="Euler a")).reason
 
 
 def test_the_film_leads_from_noise_to_the_picture(engine: LocalEngine) -> None:
@@ -285,7 +273,7 @@ def test_a_model_added_while_running_is_found_and_one_is_held_at_a_time(tmp_path
     engine = LocalEngine(EngineOptions(tiny, (tmp_path,), device="cpu", threads=1))
     try:
         mine = drawn(engine, resolved()).rgb
-        assert "no model “other”" in reason(engine, resolved(model="other"))
+        assert "no model “other”" in failed(engine, resolved(model="other")).reason
         tiny_models.stable_diffusion(tmp_path / "other", seed=5)
         other = drawn(engine, resolved(model="other"))
         assert other.rgb != mine
@@ -317,7 +305,7 @@ def test_a_damaged_model_is_told_in_a_sentence_and_another_still_draws(
     weights.write_bytes(weights.read_bytes()[: int(weights.stat().st_size * share)])
     engine = LocalEngine(EngineOptions(tiny, (tmp_path,), device="cpu", threads=1))
     try:
-        assert "broken could not be loaded" in reason(engine, resolved(model="broken"))
+        assert "broken could not be loaded" in failed(engine, resolved(model="broken")).reason
         drawn(engine, resolved(steps=1))
     finally:
         engine.close()
