@@ -18,6 +18,7 @@ MAX_PROMPT: Final = 20_000
 MAX_COUNT: Final = 16
 MAX_LOOPS: Final = 8
 MAX_MARGIN: Final = 4096
+MAX_LORAS: Final = 32
 #: The fields of a request that hold input pictures.
 INPUTS: Final = ("init", "mask")
 
@@ -96,6 +97,31 @@ class Outpaint(BaseModel):
         return bool(self.left or self.top or self.right or self.bottom)
 
 
+LoraWeight = Annotated[float, Field(ge=-4, le=4, allow_inf_nan=False)]
+
+
+class LoraUse(BaseModel):
+    """A LoRA laid over the model: `<lora:name:weight>` in a prompt says the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(
+        min_length=1, max_length=400, pattern=r"^[^<>\x00-\x1f\x7f]+$", description="Name, alias or path of the LoRA."
+    )
+    weight: LoraWeight = Field(1.0, description="How much of it; 0: nothing, negative: its opposite.")
+    text_weight: LoraWeight | None = Field(None, description="As much of it in the text encoder. Null: as `weight`.")
+    blocks: str = Field(
+        "",
+        max_length=400,
+        pattern=r"^[-+.,eE0-9 ]*$",
+        description="A factor for each block of the U-Net, with commas between: BASE, IN00…, M00, OUT00….",
+    )
+
+    @property
+    def idle(self) -> bool:
+        return self.weight == 0 and not self.text_weight
+
+
 class GenerationRequest(BaseModel):
     """All that one job depends on. Sizes in pixels.
 
@@ -121,6 +147,7 @@ class GenerationRequest(BaseModel):
     )
     count: int = Field(1, ge=1, le=MAX_COUNT, description="Number of pictures.")
     styles: tuple[Annotated[str, Field(max_length=200)], ...] = Field((), max_length=16, description="Style presets.")
+    loras: tuple[LoraUse, ...] = Field((), max_length=MAX_LORAS, description="LoRAs laid over the model.")
     init: Picture | None = Field(None, description="Picture to start from (image to image).")
     strength: Strength | None = Field(
         None, description="Denoising strength; 0 keeps `init`, 1 forgets it. Null: 0.6, or 0.9 to outpaint."
@@ -157,8 +184,8 @@ class GenerationRequest(BaseModel):
 class ResolvedRequest(GenerationRequest):
     """A request with nothing left open; resolving it again changes nothing.
 
-    `prompt`, `negative` and `styles` stay as the artist wrote them; `full_prompt` and `full_negative` are what the
-    model is given.
+    `prompt`, `negative`, `styles` and `loras` stay as the artist wrote them; `full_prompt`, `full_negative` and
+    `full_loras`, by their keys in the catalogue, are what the model is given.
     """
 
     model: str
@@ -173,10 +200,11 @@ class ResolvedRequest(GenerationRequest):
     resize: Resize = "crop"
     full_prompt: str
     full_negative: str
+    full_loras: tuple[LoraUse, ...] = ()
 
     def as_request(self) -> GenerationRequest:
         """The artist's side of it: what `plan.resolve` would be given to make this again."""
-        return GenerationRequest.model_validate(self.model_dump(exclude={"full_prompt", "full_negative"}))
+        return GenerationRequest.model_validate(self.model_dump(exclude={"full_prompt", "full_negative", "full_loras"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +234,22 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LoraReport:
+    """What a LoRA did to a model: how many layers of the denoiser and of the text encoders it changed, and which of
+    its layers found no place, in plain language. `digest`: the first 12 hex digits of A1111's hash of it."""
+
+    name: str
+    digest: str
+    layers: int
+    text_layers: int
+    skipped: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        text = f" and {self.text_layers} of the text encoder" if self.text_layers else ""
+        return "; ".join((f"{self.name}: {self.layers} layers{text}", *self.skipped))
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationResult:
     """One finished picture: `rgb` holds height × width × 3 bytes; `film` eight JPEGs from noise to picture."""
 
@@ -217,3 +261,4 @@ class GenerationResult:
     model_digest: str
     device: str
     film: tuple[bytes, ...] = ()
+    loras: tuple[LoraReport, ...] = ()
