@@ -105,17 +105,28 @@ class LoraUse(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(
-        min_length=1, max_length=400, pattern=r"^[^<>\x00-\x1f\x7f]+$", description="Name, alias or path of the LoRA."
-    )
+    name: str = Field(max_length=400, description="Name, alias or path of the LoRA.")
     weight: LoraWeight = Field(1.0, description="How much of it; 0: nothing, negative: its opposite.")
     text_weight: LoraWeight | None = Field(None, description="As much of it in the text encoder. Null: as `weight`.")
     blocks: str = Field(
         "",
         max_length=400,
-        pattern=r"^[-+.,eE0-9 ]*$",
         description="A factor for each block of the U-Net, with commas between: BASE, IN00…, M00, OUT00….",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _fits_into_a_tag(cls, name: str) -> str:
+        if not name.strip() or re.search("[<>\n\t]", name) or _UNSTORABLE.search(name):
+            raise ValueError("must be the name of a LoRA, without < and >")
+        return name.strip()
+
+    @field_validator("blocks")
+    @classmethod
+    def _are_numbers(cls, blocks: str) -> str:
+        if re.search(r"[^-+.,0-9 ]", blocks):
+            raise ValueError("must be numbers with commas between")
+        return blocks
 
     @property
     def idle(self) -> bool:
