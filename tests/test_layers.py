@@ -19,8 +19,9 @@ FLOORS = (
     {"", "errors", "settings"},
     {"request", "image", "samplers", "geometry", "canvas", "seam"},
     {"infotext", "catalog", "presets", "engine", "access", "job_store", "turns"}
+    | {"prompt"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
-    {"plan"},
+    {"plan", "further"},
     {"jobs", "board", "line", "headless", "worker", "worker_child", "diffusion"},
     {"ui", "api"},
 )
