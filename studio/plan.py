@@ -6,7 +6,7 @@ import math
 import random
 import secrets
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 from PIL import Image
 from pydantic import ValidationError
@@ -26,8 +26,6 @@ RANDOM_SEED_END: Final = 2**32
 #: Denoising strengths where the artist names none.
 STRENGTH: Final = 0.6
 OUTPAINT_STRENGTH: Final = 0.9
-#: What a variation of a picture keeps of it.
-VARIATIONS: Final[dict[Literal["subtle", "strong"], float]] = {"subtle": 0.35, "strong": 0.7}
 
 
 def resolve(
@@ -95,37 +93,6 @@ def expand(resolved: ResolvedRequest) -> tuple[ResolvedRequest, ...]:
         resolved.model_copy(update={"count": 1, "seed": (resolved.seed + index) % SEED_END})
         for index in range(resolved.count)
     )
-
-
-def variation(request: GenerationRequest, result: Picture, how: Literal["subtle", "strong"]) -> GenerationRequest:
-    """Another picture like `result`, which `request` made: the same settings, a new seed, no mask and no margins."""
-    changes = {
-        "init": result,
-        "strength": VARIATIONS[how],
-        "resize": "keep",
-        "mask": None,
-        "outpaint": None,
-        "loops": 1,
-        "seed": None,
-        "width": None,
-        "height": None,
-    }
-    asked = request.as_request() if isinstance(request, ResolvedRequest) else request
-    return asked.model_copy(update=changes)
-
-
-def panned(request: GenerationRequest, result: Picture, across: int, down: int, max_pixels: int) -> GenerationRequest:
-    """The view moved over `result` by so many pixels to the right and downwards; what comes into it is outpainted.
-
-    Raises:
-        TooLarge, UnreadablePicture: `result`.
-    """
-    whole = image.decode(result.data, max_pixels)
-    kept, margins = geometry.pan(whole.size, across, down)
-    seen = Picture.from_bytes(image.png(whole.crop(kept)))
-    changes = {"init": seen, "outpaint": margins, "strength": None, "resize": "keep", "mask": None, "loops": 1}
-    asked = request.as_request() if isinstance(request, ResolvedRequest) else request
-    return asked.model_copy(update={**changes, "seed": None, "width": None, "height": None})
 
 
 def _sampling(request: GenerationRequest, defaults: Defaults) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from studio import image
 from studio.catalog import Catalog
 from studio.errors import BadRequest, NotFound, TooLarge, UnreadablePicture
-from studio.plan import PIXEL_BUDGET, RANDOM_SEED_END, VARIATIONS, expand, panned, resolve, sentence, variation
+from studio.plan import PIXEL_BUDGET, RANDOM_SEED_END, expand, resolve, sentence
 from studio.presets import Presets
 from studio.request import SEED_END, Defaults, GenerationRequest, ModelSpec, Picture, ResolvedRequest
 from studio.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
@@ -228,29 +228,6 @@ def test_a_crop_that_loses_all_of_the_mask_gets_a_sentence() -> None:
     with pytest.raises(BadRequest, match="choose another way to resize"):
         settled(ask(resize="crop", **parts))
     assert settled(ask(resize="fill", **parts)).mask is not None
-
-
-def test_a_variation_starts_from_the_result_with_a_new_seed_and_nothing_masked() -> None:
-    told = settled(ask(init=photo(64, 64), mask=mask(64, 64), seed=5, steps=9, negative="text", loops=2))
-    result = photo(128, 72)
-    for how, strength in VARIATIONS.items():
-        again = variation(told, result, how)
-        assert (again.init, again.mask, again.outpaint, again.seed, again.loops) == (result, None, None, None, 1)
-        assert (again.prompt, again.negative, again.steps, again.strength) == ("a heron", "text", 9, strength)
-        drawn = settled(again)
-        assert (drawn.width, drawn.height, drawn.resize) == (128, 72, "keep")
-    assert VARIATIONS["subtle"] < VARIATIONS["strong"]
-
-
-def test_panning_outpaints_what_comes_into_view() -> None:
-    told = panned(settled(ask(seed=5)), photo(128, 96), 32, 0, 10_000_000)
-    assert told.outpaint is not None
-    assert (told.outpaint.left, told.outpaint.right) == (0, 32)
-    assert told.init is not None
-    with Image.open(io.BytesIO(told.init.data)) as seen:
-        assert seen.size == (96, 96)
-    drawn = settled(told)
-    assert (drawn.width, drawn.height) == (128, 96)
 
 
 TEXT = st.text(max_size=60)
