@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 #: Every module or room of `studio`, ground floor first. What is not listed here has no place yet.
 FLOORS = (
     {"", "errors", "settings"},
-    {"request", "image", "samplers", "geometry", "canvas", "seam"},
+    {"request", "image", "samplers", "geometry", "canvas", "seam"}
+    | {"family", "families", "recognise", "recognise_lora", "tensor_names"},
     {"infotext", "catalog", "presets", "engine", "access", "job_store", "turns"}
     | {"prompt"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
