@@ -107,6 +107,13 @@ class Gallery:
         """The picture's file."""
         return self._file(self.record(picture, owner))
 
+    def input(self, picture: str, field: str, owner: str | None = None) -> Path:
+        """The file of a picture it was made from; `field` is the request's: `init`, `mask`."""
+        sha256 = self.record(picture, owner).inputs.get(field)
+        if sha256 is None or not (file := self._input(sha256)).is_file():
+            raise NotFound("What this picture was made from is not there.")
+        return file
+
     def thumb(self, picture: str, owner: str | None = None) -> Path:
         """A JPEG of at most 256 pixels a side, made when it is first asked for."""
         record = self.record(picture, owner)

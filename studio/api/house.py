@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from studio import plan
-from studio.api import body, pictures
+from studio.api import body, further, pictures
 from studio.api.stream import describe_status, described, events
 from studio.engine import Status
 from studio.errors import BadRequest, NotFound, StudioError, TooManyRequests
@@ -86,6 +86,7 @@ def router(jobs: Jobs, gallery: Gallery, owner_of: Callable[[Request], str], sta
         return describe_status(status())
 
     house.include_router(pictures.router(gallery, owner_of))
+    house.include_router(further.router(jobs, gallery, owner_of))
     return house
 
 

@@ -85,6 +85,10 @@ def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
     def thumb(picture: str, request: Request) -> FileResponse:
         return _sent(gallery.thumb(picture, owner_of(request)))
 
+    @routes.get("/pictures/{picture}/inputs/{field}")
+    def given(picture: str, field: str, request: Request) -> FileResponse:
+        return _sent(gallery.input(picture, field, owner_of(request)), "image/png")
+
     @routes.get("/pictures/{picture}/film")
     def film(picture: str, request: Request) -> FileResponse:
         path = gallery.film(picture, owner_of(request))

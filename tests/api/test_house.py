@@ -25,7 +25,7 @@ from studio.api import house, stream
 from studio.errors import DiskFull
 from studio.gallery import Gallery
 from studio.jobs import Jobs
-from studio.request import GenerationResult
+from studio.request import GenerationResult, Outpaint
 from tests.fakes import FakeEngine, gradient, resolve, until
 
 FILENAME = "{number:05d}-{seed}-{prompt}"
@@ -95,7 +95,10 @@ def submit(client: httpx.Client, prompt: str = "a heron at dawn", **parts: objec
 
 def drawn(client: httpx.Client, **parts: Any) -> Json:
     """A finished job."""
-    job = submit(client, **parts)["id"]
+    return until_done(client, submit(client, **parts)["id"])
+
+
+def until_done(client: httpx.Client, job: str) -> Json:
     ticket: Json = {}
 
     def has_ended() -> bool:
@@ -199,7 +202,17 @@ PICTURE_ROUTES = (
     ("POST", "/studio/pictures/{picture}/favourite"),
     ("POST", "/studio/pictures/{picture}/trash"),
     ("POST", "/studio/pictures/{picture}/restore"),
+    ("GET", "/studio/pictures/{picture}/inputs/{field}"),
+    ("POST", "/studio/pictures/{picture}/variation"),
+    ("POST", "/studio/pictures/{picture}/pan"),
+    ("POST", "/studio/pictures/{picture}/zoom"),
 )
+BODIES: dict[str, Json] = {
+    "favourite": {"on": True},
+    "variation": {"how": "strong"},
+    "pan": {"across": 8},
+    "zoom": {"factor": 2},
+}
 
 
 def test_what_belongs_to_another_is_answered_like_what_does_not_exist(served: Served) -> None:
@@ -207,15 +220,15 @@ def test_what_belongs_to_another_is_answered_like_what_does_not_exist(served: Se
         ticket = drawn(ann)
         theirs = {"job": ticket["id"], "picture": ticket["pictures"][0]}
         for method, route in (*JOB_ROUTES, *PICTURE_ROUTES):
-            body = {"on": True} if route.endswith("favourite") else None
-            refused = bob.request(method, route.format(**theirs), json=body)
-            missing = bob.request(method, route.format(job="nothing", picture="nothing"), json=body)
+            body = BODIES.get(route.rpartition("/")[2])
+            refused = bob.request(method, route.format(**theirs, field="init"), json=body)
+            missing = bob.request(method, route.format(job="nothing", picture="nothing", field="init"), json=body)
             assert refused.status_code == missing.status_code == 404, route
             assert refused.content == missing.content, route
         for nothing in ("..%2f..%2fetc%2fpasswd", "%00", "a" * 5000, "..%5c..", "C:x"):
             for method, route in (*JOB_ROUTES, *PICTURE_ROUTES):
-                body = {"on": True} if route.endswith("favourite") else None
-                answer = ann.request(method, route.format(job=nothing, picture=nothing), json=body)
+                body = BODIES.get(route.rpartition("/")[2])
+                answer = ann.request(method, route.format(job=nothing, picture=nothing, field="init"), json=body)
                 assert answer.status_code == 404, (route, nothing)
         assert bob.get("/studio/pictures").json()["items"] == []
         assert bob.get("/studio/facets").json()["models"] == []
@@ -437,3 +450,31 @@ def test_streams_end_when_the_studio_closes(served: Served) -> None:
         assert list(messages) == []
     with served.client() as client:
         assert client.post("/studio/jobs", json={"prompt": "x"}).status_code == 503
+
+
+def test_a_picture_is_gone_on_from_and_says_what_it_was_made_from(served: Served) -> None:
+    with served.client() as client, served.client("guest") as guest:
+        first = drawn(client, seed=7, width=128, height=64)["pictures"][0]
+        steps = {
+            "variation": {"how": "subtle"},
+            "pan": {"across": 32},
+            "zoom": {"factor": 1.5},
+        }
+        for name, told in steps.items():
+            answer = client.post(f"/studio/pictures/{first}/{name}", json=told)
+            assert answer.status_code == 202, answer.text
+            made = until_done(client, answer.json()["id"])
+            request = made["request"]
+            assert request["init"].startswith("sha256:"), name
+            assert request["prompt"] == "a heron at dawn"
+            assert guest.post(f"/studio/pictures/{first}/{name}", json=told).status_code == 404
+        assert served.engine.drawn[-1].outpaint == Outpaint(left=32, top=16, right=32, bottom=16)
+        last = made["pictures"][0]
+        init = client.get(f"/studio/pictures/{last}/inputs/init")
+        with Image.open(io.BytesIO(init.content)) as source:
+            assert source.convert("RGB").tobytes() == gradient(7, 128, 64)
+        assert client.get(f"/studio/pictures/{last}/inputs/mask").status_code == 404
+        assert client.get(f"/studio/pictures/{first}/inputs/init").status_code == 404
+        assert guest.get(f"/studio/pictures/{last}/inputs/init").status_code == 404
+        refused = client.post(f"/studio/pictures/{first}/zoom", json={"factor": 9})
+        assert refused.json() == {"error": "Factor must be at most 4, not 9."}
