@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     {"", "errors", "settings"},
     {"request", "image", "samplers", "geometry", "canvas", "seam"}
-    | {"family", "families", "recognise", "recognise_lora", "tensor_names"},
+    | {"family", "families", "headers", "recognise", "recognise_lora", "tensor_names"},
     {"infotext", "catalog", "presets", "engine", "access", "job_store", "turns"}
     | {"prompt", "prompt_schedule", "prompt_weights"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
