@@ -112,8 +112,9 @@ def read_header(path: Path) -> Header:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         try:
-            start = file.read(8)
-            _refuse_strangers(start)
+            start = file.read(9)
+            if start[4:] != b"\0\0\0\0{":  # a length of less than 4 GB may well look like the start of a pickle
+                _refuse_strangers(start)
             if start[:4] == b"GGUF":
                 file.seek(0)
                 return _Gguf(file, size).header()
@@ -132,7 +133,7 @@ def _refuse_strangers(start: bytes) -> None:
         raise _Damaged("it is empty; download it again")
     if start[:2] == b"PK" or start[0] == 0x80:
         raise _Damaged("it is a pickle, which can run programs, under another name; get it as .safetensors")
-    if start == b"version ":
+    if start.startswith(b"version "):
         raise _Damaged("it is a placeholder of Git LFS; run “git lfs pull” in its folder")
     if start.lstrip()[:1] == b"<":
         raise _Damaged("it is a web page, not a model; download it again, signed in where the site asks for it")
