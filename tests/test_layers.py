@@ -20,7 +20,7 @@ FLOORS = (
     {"request", "image", "samplers", "geometry", "canvas", "seam"}
     | {"family", "families", "headers", "recognise", "recognise_lora", "tensor_names"},
     {"infotext", "catalog", "presets", "engine", "access", "job_store", "turns"}
-    | {"prompt", "prompt_schedule", "prompt_weights"}
+    | {"prompt", "prompt_schedule", "prompt_weights", "wildcards"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
     {"plan", "further"},
     {"jobs", "board", "line", "headless", "worker", "worker_child", "diffusion"},
