@@ -351,7 +351,7 @@ FAMILIES: Final[Mapping[str, Family]] = {row.key: row for row in (*_ROWS, UNKNOW
 
 _UNET: Final[Mapping[int, str]] = {768: "sd15", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
 #: Pipeline classes in a folder's model_index.json that the table's own names do not settle.
-_ALIASES: Final[Mapping[str, str]] = {
+ALIASES: Final[Mapping[str, str]] = {
     "PixArtAlphaPipeline": "pixart",
     "QwenImageEditPipeline": "qwen-edit",
     "Flux2KleinKVPipeline": "flux2-klein",
@@ -361,7 +361,7 @@ _ALIASES: Final[Mapping[str, str]] = {
 }
 _CLASSES: Final[Mapping[str, str]] = {
     **{name: row.key for row in reversed(_ROWS) for name in row.pipelines.values()},
-    **_ALIASES,
+    **ALIASES,
 }
 
 

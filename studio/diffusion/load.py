@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import inspect
+import json
 import logging
 import threading
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final
 
 import diffusers
 import torch
@@ -20,25 +23,30 @@ from diffusers import (
 )
 from tqdm import tqdm
 
-from studio import catalog
+from studio import catalog, families
 from studio.diffusion import preview
 from studio.diffusion.preview import Preview
 from studio.errors import ModelError
+from studio.family import Family, Task
 from studio.request import ModelSpec
 
 log = logging.getLogger(__name__)
 
 _PRECISIONS: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 #: Trained for half precision; everything younger was trained in bfloat16.
-_HALF: Final = ("sd1", "sd2", "sdxl")
+_HALF: Final = ("sd15", "sd2", "sdxl", "sdxl-refiner", "kolors", "pixart")
 
-
-#: What a drawing starts from: nothing but the prompt, a picture, or a picture and a mask.
-Task = Literal["text", "picture", "mask"]
-_TASKS: Final = {
-    "text": (AutoPipelineForText2Image, "draw from a text alone; add a picture"),
-    "picture": (AutoPipelineForImage2Image, "start from a picture; remove the picture"),
-    "mask": (AutoPipelineForInpainting, "repaint part of a picture; remove the mask and the margins"),
+#: What AutoPipeline calls a task, for families that the table does not know.
+_AUTO: Final[dict[str, Any]] = {
+    "text": AutoPipelineForText2Image,
+    "picture": AutoPipelineForImage2Image,
+    "mask": AutoPipelineForInpainting,
+}
+_REFUSALS: Final = {
+    "text": "draw from a text alone; add a picture",
+    "picture": "start from a picture; remove the picture",
+    "mask": "repaint part of a picture; remove the mask and the margins",
+    "edit": "edit a picture by instruction; remove the picture",
 }
 
 
@@ -53,10 +61,21 @@ class Model:
     device: torch.device
 
     @property
-    def repaints(self) -> bool:
-        """Its denoiser takes nine channels: noisy latents, a mask, and the latents of what is not masked."""
+    def family(self) -> Family:
+        """Its row in the table; told from what was loaded where the catalogue could not."""
+        listed = families.known(self.spec.family)
+        if listed is not families.UNKNOWN:
+            return listed
         unet = getattr(self.pipe, "unet", None)
-        return unet is not None and unet.config.in_channels == 2 * self.pipe.vae.config.latent_channels + 1
+        return families.of_pipeline(type(self.pipe).__name__, None if unet is None else unet.config)
+
+    @property
+    def repaints(self) -> bool:
+        """All it can do is fill a mask: its denoiser also reads the mask and the latents of what is not masked."""
+        unet = getattr(self.pipe, "unet", None)
+        if unet is not None:
+            return bool(unet.config.in_channels == 2 * self.pipe.vae.config.latent_channels + 1)
+        return tuple(self.family.pipelines) == ("mask",)
 
     def view(self, scheduler: SchedulerMixin, task: Task) -> Any:
         """A pipeline over the same weights, so that nothing one job sets is seen by the next.
@@ -64,13 +83,46 @@ class Model:
         Raises:
             ModelError: this family cannot do that.
         """
-        auto, what = _TASKS[task]
+        family = self.family
         try:
-            view = auto.from_pipe(self.pipe, scheduler=scheduler)
-        except ValueError as unknown:
-            raise ModelError(f"{self.spec.title} cannot {what}, or choose another model.") from unknown
+            if family is families.UNKNOWN:
+                view = _AUTO[task].from_pipe(self.pipe, scheduler=scheduler)
+            else:
+                view = _assembled(_kind(self.pipe, family, task), self.pipe, scheduler)
+        except (KeyError, ValueError) as unknown:
+            raise ModelError(f"{self.spec.title} cannot {_REFUSALS[task]}, or choose another model.") from unknown
         view.set_progress_bar_config(disable=True)
         return view
+
+
+def _kind(pipe: DiffusionPipeline, family: Family, task: Task) -> type[DiffusionPipeline]:
+    """The class that does `task`. A folder of an older or special class of the family keeps its own.
+
+    Raises:
+        KeyError: the family cannot do that.
+    """
+    name = family.pipelines[task]
+    own = type(pipe)
+    if own.__name__ in families.ALIASES and task in ("text", "edit"):
+        return own
+    kind: type[DiffusionPipeline] = getattr(diffusers, name)
+    return kind
+
+
+def _assembled(kind: type[DiffusionPipeline], pipe: DiffusionPipeline, scheduler: SchedulerMixin) -> DiffusionPipeline:
+    """A pipeline of the class `kind` from the parts of `pipe`. (`from_pipe` of a class would cast them all.)
+
+    Raises:
+        ValueError: a part is lacking.
+    """
+    expected = inspect.signature(kind.__init__).parameters
+    parts = {name: part for name, part in pipe.components.items() if name in expected}
+    settings = {name: value for name, value in pipe.config.items() if name in expected and name not in parts}
+    given = {**settings, **parts, "scheduler": scheduler}
+    for name, parameter in list(expected.items())[1:]:
+        if parameter.default is parameter.empty and name not in given:
+            raise ValueError(f"{kind.__name__} needs the part {name}.")
+    return kind(**given)
 
 
 def device(wanted: str) -> torch.device:
@@ -106,16 +158,9 @@ def load(spec: ModelSpec, place: torch.device, dtype: torch.dtype, digest: str) 
     ModelError: the folder is damaged, or is no text-to-image model.
     """
     try:
-        pipe = AutoPipelineForText2Image.from_pretrained(
-            spec.path,
-            # Said out loud because transformers keeps a text encoder in the precision it was stored in.
-            dtype=dtype,
-            variant=catalog.variant(spec.path),
-            use_safetensors=True,
-            local_files_only=True,
-        )
+        pipe = _from_folder(spec.path, dtype)
         pipe.to(place)
-    except (torch.OutOfMemoryError, MemoryError):
+    except (torch.OutOfMemoryError, MemoryError, ModelError):
         raise
     # Every library below has its own error for a damaged file; none of them is a sentence for an artist.
     except Exception as broken:
@@ -126,6 +171,21 @@ def load(spec: ModelSpec, place: torch.device, dtype: torch.dtype, digest: str) 
             part.to(memory_format=torch.channels_last)
     pipe.set_progress_bar_config(disable=True)
     return Model(spec, pipe, preview.of(pipe, spec.path), digest, place)
+
+
+def _from_folder(folder: Path, dtype: torch.dtype) -> DiffusionPipeline:
+    name = json.loads((folder / "model_index.json").read_text("utf-8")).get("_class_name")
+    described = families.of_pipeline(str(name)) is not families.UNKNOWN
+    loader = getattr(diffusers, str(name)) if described else AutoPipelineForText2Image
+    pipe: DiffusionPipeline = loader.from_pretrained(
+        folder,
+        # Said out loud because transformers keeps a text encoder in the precision it was stored in.
+        dtype=dtype,
+        variant=catalog.variant(folder),
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    return pipe
 
 
 def free() -> None:

@@ -13,11 +13,12 @@ from PIL import Image
 
 from studio.canvas import Canvas, read
 from studio.diffusion import preview, schedulers
-from studio.diffusion.load import Model, Task
+from studio.diffusion.load import Model
 from studio.diffusion.repaint import Repaint, blank
 from studio.diffusion.watch import FRAMES, Round, Watch
 from studio.engine import Event
 from studio.errors import ModelError
+from studio.family import Task
 from studio.request import GenerationResult, ResolvedRequest
 
 _HALF: Final = (torch.float16, torch.bfloat16)
@@ -47,17 +48,18 @@ def draw(
     # On the CPU whatever the device, so that a seed means the same noise everywhere. PyTorch's generator there reads
     # the lower 32 bits of a seed, as it does in every other program of this field.
     generator = torch.Generator("cpu").manual_seed(request.seed)
-    for turn, strength in _rounds(request):
+    edits = canvas is not None and _task(model, canvas, request.strength) == "edit"
+    for turn, strength in _rounds(request, edits):
         picture, noisy = _round(model, request, canvas, turn, strength, generator, tell, stop, preview_every)
         canvas = canvas and canvas.after(picture)
     return _result(model, request, picture, time.perf_counter() - began, device, noisy)
 
 
-def _rounds(request: ResolvedRequest) -> list[tuple[Round, float]]:
-    """Each round and its denoising strength; none is left without a step."""
+def _rounds(request: ResolvedRequest, edits: bool) -> list[tuple[Round, float]]:
+    """Each round and its denoising strength; none is left without a step, and what edits takes all of them."""
     if request.init is None:
         return [(Round(0, 1, request.steps, 0, request.steps), 1.0)]
-    strengths = [request.strength * request.loop_decay**number for number in range(request.loops)]
+    strengths = [1.0 if edits else request.strength * request.loop_decay**number for number in range(request.loops)]
     steps = [max(min(int(request.steps * strength), request.steps), 1) for strength in strengths]
     total = sum(steps)
     return [
@@ -85,11 +87,11 @@ def _round(
     vae = getattr(pipe, "vae", None)
     kept = None if vae is None else vae.dtype
     try:
-        given = _arguments(request, canvas, generator)
-        if task != "text":
+        given = _arguments(model, request, canvas, generator)
+        if task in ("picture", "mask"):
             # diffusers refuses a strength that leaves no step to take; the least one can ask for is one.
             given["strength"] = min(max(strength, (1 + 1e-6) / request.steps), 1.0)
-        if task == "picture":
+        if task in ("picture", "edit"):
             assert canvas is not None
             given["image"] = canvas.part()
         elif task == "mask":
@@ -105,9 +107,11 @@ def _round(
             return {} if repaint is None else repaint.on_step_end(evaluation, tensors)
 
         known = inspect.signature(pipe.__call__).parameters
-        output = pipe(
-            **{name: value for name, value in given.items() if name in known}, callback_on_step_end=on_step_end
-        )
+        if "callback_on_step_end" in known:
+            given["callback_on_step_end"] = on_step_end
+        else:  # PixArt still has the older callback, which can only look
+            given["callback"] = lambda step, timestep, latents: on_step_end(pipe, step, timestep, {"latents": latents})
+        output = pipe(**{name: value for name, value in given.items() if name in known})
         pixels = _checked(output, pipe, watch)
     finally:
         if vae is not None and vae.dtype != kept:  # SDXL decodes in float32 and leaves the VAE so when it fails
@@ -121,6 +125,8 @@ def _round(
 def _task(model: Model, canvas: Canvas | None, strength: float) -> Task:
     if model.repaints or (canvas is not None and canvas.change is not None):
         return "mask"
+    if canvas is not None and model.family.edit and not model.family.picture:
+        return "edit"  # the picture is read, and never drawn upon: a strength means nothing to it
     # Even the noisiest step of a schedule lets some of the picture through; a strength of 1 is to forget it.
     return "text" if canvas is None or strength == 1 else "picture"
 
@@ -134,17 +140,25 @@ def _shown(
     return canvas.small(preview.LONGEST).composed, canvas.picture.size
 
 
-def _arguments(request: ResolvedRequest, canvas: Canvas | None, generator: torch.Generator) -> dict[str, object]:
+def _arguments(
+    model: Model, request: ResolvedRequest, canvas: Canvas | None, generator: torch.Generator
+) -> dict[str, object]:
+    """What any pipeline may be told; each is given those it knows."""
     width, height = (request.width, request.height) if canvas is None else canvas.size
     return {
         "prompt": request.full_prompt,
         "negative_prompt": request.full_negative,
         "num_inference_steps": request.steps,
-        "guidance_scale": request.guidance,
+        model.family.scale: request.guidance,
+        "guidance_schedule": None,  # Ideogram takes a scale for every step, or one for all
         "width": width,
         "height": height,
         "generator": generator,
         "output_type": "pt",
+        # Some pipelines know better what size one wants: they draw at one of theirs and scale the result.
+        "use_resolution_binning": False,
+        "max_area": width * height,
+        "_auto_resize": False,
     }
 
 
@@ -171,7 +185,8 @@ def _checked(output: Any, pipe: Any, watch: Watch) -> torch.Tensor:
 def _decoded_in_full(pipe: Any, latents: torch.Tensor | None) -> torch.Tensor:
     """Half precision overflows in some VAEs: decode once more in float32. `draw` puts the precision back."""
     vae = getattr(pipe, "vae", None)
-    if vae is not None and vae.dtype in _HALF and latents is not None and bool(torch.isfinite(latents).all()):
+    seen = latents is not None and latents.ndim == 4 and bool(torch.isfinite(latents).all())
+    if seen and latents is not None and vae is not None and vae.dtype in _HALF and hasattr(pipe, "unet"):
         vae.to(torch.float32)
         shift = getattr(vae.config, "shift_factor", None) or 0.0
         decoded = vae.decode(latents.float() / vae.config.scaling_factor + shift, return_dict=False)[0]

@@ -108,7 +108,8 @@ class Watch:
 
     @property
     def _total(self) -> int:
-        return max(int(self._pipe.num_timesteps), 1)
+        counted = getattr(self._pipe, "num_timesteps", None)
+        return max(len(self._pipe.scheduler.timesteps) if counted is None else int(counted), 1)
 
     def _wanted(self) -> list[int]:
         return [k * self._total // (FRAMES - 1) for k in range(FRAMES - 1)]
