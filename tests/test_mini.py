@@ -16,6 +16,7 @@ from studio.engine import EngineOptions, Finished
 from studio.presets import Presets
 from studio.request import GenerationRequest
 from studio.settings import EMBEDDED, PRESETS
+from tools.mini.scene import COLORS
 
 #: Name → hue in degrees. Far enough apart that shadows and highlights do not decide.
 HUES = {"red": 0, "yellow": 48, "green": 135, "blue": 220}
@@ -57,6 +58,14 @@ def test_the_colour_word_colours_the_subject(engine: LocalEngine) -> None:
         shares = {word: np.mean([share(picture, colour) for picture in drawn]) for word, drawn in pictures.items()}
         assert max(shares, key=lambda word: shares[word]) == colour, shares
         assert shares[colour] > 0.05
+
+
+@pytest.mark.slow
+def test_a_background_of_one_colour_has_that_colour(engine: LocalEngine) -> None:
+    names = ("yellow", "purple", "teal")
+    corners = [drawn(engine, f"a white cat on a {name} background", 0)[:24, :24].mean((0, 1)) for name in names]
+    distances = [[np.linalg.norm(corner - np.array(COLORS[name]) / 255) for name in names] for corner in corners]
+    assert np.argmin(distances, axis=1).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("scene", ["a white house in the hills", "a yellow car in the city"])

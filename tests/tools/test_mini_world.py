@@ -28,6 +28,7 @@ from tools.mini.scene import (
     labels,
     sample_held_out,
     sample_scene,
+    sample_simple,
 )
 
 
@@ -50,6 +51,16 @@ def test_the_world_is_as_large_as_it_has_to_be() -> None:
     assert len(LORA_STYLES) >= 3
     assert len(POSES) >= 8
     assert len(WORDS) >= 300
+
+
+def test_simple_scenes_are_mostly_one_subject_and_never_a_held_out_one() -> None:
+    rng = np.random.default_rng(0)
+    scenes = [sample_simple(rng) for _ in range(400)]
+    assert not any(held_out(scene) for scene in scenes)
+    assert 0.78 < np.mean([len(scene.things) == 1 for scene in scenes]) < 0.92
+    assert 0.58 < np.mean([scene.plain is not None for scene in scenes]) < 0.76
+    assert all(thing.color != scene.plain and thing.count == 1 for scene in scenes for thing in scene.things)
+    assert {thing.name for scene in scenes for thing in scene.things} == set(SUBJECTS)
 
 
 def test_a_seed_gives_the_same_scene_picture_and_caption_in_another_process() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tools.mini import stages
+from tools.mini.grade import Look
 from tools.mini.stages import Options
 
 ALL = ("data", "vae", "text", "unet", "decoder", "export", "judge", "grade")
@@ -19,10 +20,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("assets/mini"), help="where the model is exported to")
     parser.add_argument("--device", default="cpu", help="cpu or cuda; use one worker with cuda")
     parser.add_argument("--workers", type=int, default=2, help="processes that train and render together")
-    parser.add_argument("--size", choices=SIZES, help="only this size (data, unet)")
+    parser.add_argument("--size", choices=SIZES, help="only this size (data, unet, export)")
     parser.add_argument("--pictures", type=int, nargs=2, default=(36_000, 10_000), metavar=("SMALL", "LARGE"))
     parser.add_argument("--prompts", type=int, default=500, help="held-out prompts to grade with")
     parser.add_argument("--seeds", type=int, default=2, help="pictures per prompt to grade with")
+    parser.add_argument("--side", type=int, default=256, help="side of the pictures to judge; 128 is a quick look")
+    parser.add_argument("--steps", type=int, default=20, help="steps of the pictures to judge")
     parser.add_argument("--minutes", type=float, help="training time of the stage, over all restarts")
     parser.add_argument("--batch", type=int, help="samples per worker and step")
     parser.add_argument("--learning-rate", type=float)
@@ -40,6 +43,7 @@ def options(given: argparse.Namespace, **defaults: float) -> Options:
 def main() -> None:
     given = arguments()
     wanted = ALL if given.stage == "all" else (given.stage,)
+    look = Look(given.side, given.steps)
     sizes = (given.size,) if given.size else SIZES
     if "adopt" in wanted:
         stages.adopt(options(given), given.out)
@@ -57,13 +61,13 @@ def main() -> None:
     if "decoder" in wanted:
         stages.decoder(options(given, minutes=20, batch=4, learning_rate=5e-4, cooldown=0.5))
     if "export" in wanted:
-        stages.write(options(given), given.out)
+        stages.write(options(given), given.out, sizes)
     if "judge" in wanted:
         stages.judge(options(given, minutes=15, batch=32, learning_rate=1e-3, cooldown=0.5))
     if "grade" in wanted:
-        stages.give_grade(options(given), given.out, given.prompts, given.seeds)
+        stages.give_grade(options(given), given.out, given.prompts, given.seeds, look)
     if "grid" in wanted:
-        stages.grid(options(given), given.out, 64, given.root / "grids" / "grid.png")
+        stages.grid(options(given), given.out, 64, given.root / "grids" / f"{given.out.name}-{look.side}.png", look)
 
 
 if __name__ == "__main__":

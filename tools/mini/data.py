@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.mini.render import render
-from tools.mini.scene import Scene, Thing, sample_held_out, sample_scene
+from tools.mini.render import coverage, render
+from tools.mini.scene import Scene, Thing, sample_held_out, sample_scene, sample_simple
 
 SHARD = 500
 SEED = 20_261
@@ -22,17 +22,24 @@ SEED = 20_261
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One picture size in pixels; both sides are multiples of 32, so that the latents halve three times."""
+    """One picture size in pixels; both sides are multiples of 32, so that the latents halve three times.
+
+    A `simple` bucket holds scenes to learn shapes from.
+    """
 
     width: int
     height: int
+    simple: bool = False
 
     def __str__(self) -> str:
-        return f"{self.width}x{self.height}"
+        return f"{self.width}x{self.height}" + ("-simple" if self.simple else "")
 
 
+CELL = 4
+"""Pixels to the side of a latent cell."""
 SMALL = (Bucket(128, 128), Bucket(160, 96), Bucket(96, 160))
 LARGE = (Bucket(256, 256), Bucket(320, 192), Bucket(192, 320))
+SIMPLE = {"small": Bucket(128, 128, simple=True), "large": Bucket(256, 256, simple=True)}
 SQUARE_SHARE = 0.7
 
 
@@ -57,13 +64,23 @@ def scene_from_json(fields: dict[str, object]) -> Scene:
 
 def scene_rng(bucket: Bucket, shard: int, index: int) -> np.random.Generator:
     """The generator one stored picture was drawn with: first its scene, then its rendering."""
-    return np.random.default_rng([SEED, bucket.width, bucket.height, shard, index])
+    return np.random.default_rng([SEED, bucket.width, bucket.height, shard, index, *[1] * bucket.simple])
+
+
+def _sample(bucket: Bucket, rng: np.random.Generator) -> Scene:
+    return sample_simple(rng) if bucket.simple else sample_scene(rng)
 
 
 def draw(bucket: Bucket, shard: int, index: int) -> tuple[Scene, NDArray[np.uint8]]:
     rng = scene_rng(bucket, shard, index)
-    scene = sample_scene(rng)
+    scene = _sample(bucket, rng)
     return scene, render(scene, rng, bucket.width, bucket.height).image
+
+
+def subject_map(bucket: Bucket, shard: int, index: int) -> NDArray[np.uint8]:
+    """How much of each latent cell of one stored picture its subjects take: 0…255, (H/4, W/4)."""
+    rng = scene_rng(bucket, shard, index)
+    return coverage(_sample(bucket, rng), rng, bucket.width, bucket.height, CELL)
 
 
 def held_out_pictures(bucket: Bucket, count: int, seed: int = 1) -> tuple[list[Scene], NDArray[np.uint8]]:
@@ -138,7 +155,8 @@ class Pictures:
 
 
 class Latents:
-    """The latents of one bucket (float16, 4×H/4×W/4 each), made by one particular encoder, with their scenes."""
+    """The latents of one bucket (float16, 4×H/4×W/4 each), made by one particular encoder, with their scenes and the
+    maps of their subjects (H/4×W/4 each)."""
 
     def __init__(self, root: Path, bucket: Bucket, encoder: str) -> None:
         files = sorted((root / "latents" / encoder / str(bucket)).glob("*.npy"))
@@ -147,12 +165,18 @@ class Latents:
         self.bucket = bucket
         self.scenes = pictures.scenes[: len(files) * SHARD]
         self._arrays: list[NDArray[np.float16]] = [np.load(file, mmap_mode="r") for file in files]
+        maps = root / "maps" / str(bucket)
+        self._maps: list[NDArray[np.uint8]] = [np.load(maps / file.name, mmap_mode="r") for file in files]
 
     def __len__(self) -> int:
         return len(self.scenes)
 
     def batch(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         return np.stack([self._arrays[i // SHARD][i % SHARD] for i in indices]).astype(np.float32)
+
+    def subjects(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The share of each latent cell that subjects take, 0…1: (N, H/4, W/4)."""
+        return np.stack([self._maps[i // SHARD][i % SHARD] for i in indices]).astype(np.float32) / np.float32(255)
 
 
 def encode_shards(
@@ -162,8 +186,13 @@ def encode_shards(
     encode: Callable[[NDArray[np.uint8]], NDArray[np.float16]],
     part: tuple[int, int] = (0, 1),
 ) -> None:
-    """Encode every shard of `bucket` that has no latents yet; `part` (i, n) takes each n-th shard from the i-th on."""
+    """Encode every shard of `bucket` that has no latents yet and map its subjects; `part` (i, n) takes each n-th shard
+    from the i-th on."""
     for number, (file, pictures) in enumerate(Pictures(root, bucket).shards()):
-        target = root / "latents" / encoder / str(bucket) / file.name
-        if number % part[1] == part[0] and not target.exists():
+        if number % part[1] != part[0]:
+            continue
+        target, subjects = (root / kind / str(bucket) / file.name for kind in (f"latents/{encoder}", "maps"))
+        if not target.exists():
             save_array(target, encode(pictures))
+        if not subjects.exists():
+            save_array(subjects, np.stack([subject_map(bucket, int(file.stem), index) for index in range(SHARD)]))

@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tools.mini.captions import caption
-from tools.mini.data import LARGE, SEED, SMALL, Pictures, held_out_pictures
+from tools.mini.data import LARGE, SEED, SMALL, Bucket, Pictures, held_out_pictures
 from tools.mini.scene import LABELS, Scene, labels, sample_held_out
 from tools.mini.vae import to_tensor
 
 SIDE = SMALL[0].width
 GUIDANCE = 4.5
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How pictures are drawn to be judged. Only the native size and full steps make a grade; less is a quick look."""
+
+    side: int = LARGE[0].width
+    steps: int = 20
 
 
 def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
@@ -140,19 +148,19 @@ def frechet(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def draw(
-    pipeline: StableDiffusionPipeline, prompts: list[str], seed: int, steps: int = 20, batch: int = 4
+    pipeline: StableDiffusionPipeline, prompts: list[str], seed: int, look: Look, batch: int = 4
 ) -> Iterator[NDArray[np.uint8]]:
-    """One 256² picture per prompt; picture i has seed `seed` + i."""
+    """One square picture per prompt; picture i has seed `seed` + i."""
     for first in range(0, len(prompts), batch):
         group = prompts[first : first + batch]
         generators = [torch.Generator().manual_seed(seed + first + i) for i in range(len(group))]
         output = pipeline(
             group,
-            num_inference_steps=steps,
+            num_inference_steps=look.steps,
             guidance_scale=GUIDANCE,
             generator=generators,
-            width=LARGE[0].width,
-            height=LARGE[0].height,
+            width=look.side,
+            height=look.side,
             output_type="np",
         )
         yield from (np.asarray(output.images) * 255).round().astype(np.uint8)
@@ -180,23 +188,30 @@ class Grade:
 
 
 def grade(
-    pipeline: StableDiffusionPipeline, judge: Judge, prompts: int, seeds: int, say: Callable[[str], None]
+    pipeline: StableDiffusionPipeline,
+    judge: Judge,
+    prompts: int,
+    seeds: int,
+    say: Callable[[str], None],
+    look: Look | None = None,
 ) -> Grade:
     """Draw `prompts` captions of held-out scenes with `seeds` seeds each and judge what comes out."""
+    look = look or Look()
     rng = np.random.default_rng([SEED, 0xCAFE])
     scenes = [sample_held_out(rng) for _ in range(prompts)]
     texts = [caption(scene, rng) for scene in scenes]
     pictures = []
     for seed in range(seeds):
-        for number, picture in enumerate(draw(pipeline, texts, 100_000 * seed)):
+        for number, picture in enumerate(draw(pipeline, texts, 100_000 * seed, look)):
             pictures.append(picture)
             if number % 100 == 99:
                 say(f"seed {seed}: {number + 1} of {prompts} drawn")
     drawn, features = verdicts(judge, np.stack(pictures))
     asked = scenes * seeds
-    real_scenes, real = held_out_pictures(LARGE[0], len(pictures), seed=2)
+    size = Bucket(look.side, look.side)
+    real_scenes, real = held_out_pictures(size, len(pictures), seed=2)
     real_named, real_features = verdicts(judge, real)
-    _, other_features = verdicts(judge, held_out_pictures(LARGE[0], len(pictures), seed=3)[1])
+    _, other_features = verdicts(judge, held_out_pictures(size, len(pictures), seed=3)[1])
     return Grade(
         prompts,
         seeds,

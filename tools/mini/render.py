@@ -13,7 +13,7 @@ from tools.mini.places import build_stage, light_on_subjects, plain_stage
 from tools.mini.poses import Keypoints
 from tools.mini.scene import COLORS, FLYING, SWIMMING, Scene, Thing
 from tools.mini.shapes import Points, Shape, luminance, mix, oval, poly
-from tools.mini.styles import Picture, paint
+from tools.mini.styles import Picture, paint, subject_mask
 from tools.mini.subjects import draw_subject, palette
 
 _SIDE = 256.0
@@ -103,9 +103,10 @@ def _place_things(scene: Scene, stage: Stage) -> tuple[list[Shape], list[Keypoin
     return shapes, people
 
 
-def render(scene: Scene, rng: np.random.Generator, width: int = 256, height: int = 256) -> Rendering:
-    """Draw `scene` at `width` × `height` pixels. One seed gives one picture, whatever its size; wide and tall canvases
-    are composed anew rather than stretched."""
+def _compose(
+    scene: Scene, rng: np.random.Generator, width: int, height: int
+) -> tuple[Stage, list[Shape], list[Keypoints]]:
+    """The scenery, the subjects' shapes and the people's joints, in design units."""
     short = min(width, height)
     wide, tall = _SIDE * width / short, _SIDE * height / short
     if scene.plain is not None:
@@ -113,6 +114,26 @@ def render(scene: Scene, rng: np.random.Generator, width: int = 256, height: int
     else:
         stage = build_stage(scene, rng, wide, tall)
     subjects, people = _place_things(scene, stage)
+    return stage, subjects, people
+
+
+def coverage(scene: Scene, rng: np.random.Generator, width: int, height: int, cell: int) -> NDArray[np.uint8]:
+    """How much of each `cell`×`cell` pixels the subjects take: 0…255, (height / cell, width / cell).
+
+    `rng` is what `render` would get; the picture itself is not painted, which is most of the work.
+    """
+    stage, subjects, _ = _compose(scene, rng, width, height)
+    picture = Picture(width, height, min(width, height) / _SIDE, stage.sky, stage.horizon, subjects)
+    cells = subject_mask(picture).reshape(height // cell, cell, width // cell, cell).mean((1, 3))
+    share: NDArray[np.uint8] = np.rint(cells).astype(np.uint8)
+    return share
+
+
+def render(scene: Scene, rng: np.random.Generator, width: int = 256, height: int = 256) -> Rendering:
+    """Draw `scene` at `width` × `height` pixels. One seed gives one picture, whatever its size; wide and tall canvases
+    are composed anew rather than stretched."""
+    short = min(width, height)
+    stage, subjects, people = _compose(scene, rng, width, height)
     shapes = [*stage.back, *subjects, *stage.front]
     # small pictures are painted at twice their size and reduced, so that they look like the large ones
     factor = 2 if width * height < _SMALL_AREA else 1

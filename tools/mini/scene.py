@@ -181,6 +181,25 @@ def sample_scene(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> 
             return scene
 
 
+def sample_simple(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> Scene:
+    """Draw a scene to learn shapes from: mostly one subject, half of them large, two in three before one colour."""
+    while True:
+        one = rng.random() < 0.85
+        things = tuple(_sample_thing(rng) for _ in range(1 if one else 2))
+        position = _choose(rng, POSITIONS) if one and rng.random() < 0.15 else None
+        size = "large" if one and rng.random() < 0.5 else None
+        place = time = plain = None
+        if rng.random() < 0.67:
+            plain = _choose(rng, tuple(COLORS))
+        else:
+            place = _choose(rng, PLACES)
+            time = "night" if place == "space" else _choose(rng, TIMES)
+        scene = Scene(things, _choose(rng, styles), place, time, plain, position, size)
+        clear = len({thing.name for thing in things}) == len(things) and plain not in {thing.color for thing in things}
+        if clear and not held_out(scene):
+            return scene
+
+
 def sample_held_out(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> Scene:
     """Draw a scene to grade on: it holds a combination that `sample_scene` never yields."""
     while True:

@@ -12,9 +12,9 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
 from tools.mini.captions import caption
-from tools.mini.data import LARGE, SEED, SMALL, Latents, Pictures, encode_shards, render_all
+from tools.mini.data import LARGE, SEED, SIMPLE, SMALL, Latents, Pictures, encode_shards, render_all, render_shards
 from tools.mini.export import assemble, export, load_pipeline
-from tools.mini.grade import Grade, Judge, JudgeTask, draw, grade, sheet
+from tools.mini.grade import Grade, Judge, JudgeTask, Look, draw, grade, sheet
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import sample_held_out
 from tools.mini.text import (
@@ -69,7 +69,9 @@ def note(root: Path, stage: str, figures: dict[str, object]) -> None:
 
 
 def data(options: Options, size: str, count: int) -> None:
+    """Render `count` pictures of all kinds of scenes, and half as many of simple ones."""
     render_all(options.root, BUCKETS[size], count, options.workers)
+    render_shards(options.root, SIMPLE[size], count // 2, options.workers)
 
 
 def _vae(team: Team, options: Options) -> None:
@@ -139,10 +141,11 @@ def _unet(team: Team, options: Options, size: str) -> None:
     torch.manual_seed(0)
     model = load_vae(options.root / "vae").to(options.device)
     encoder = fingerprint(model)
-    for bucket in BUCKETS[size]:
+    buckets = (*BUCKETS[size], SIMPLE[size])
+    for bucket in buckets:
         encode_shards(options.root, bucket, encoder, lambda batch: encode(model, batch), (team.rank, team.size))
     team.wait()
-    latents = [Latents(options.root, bucket, encoder) for bucket in BUCKETS[size]]
+    latents = [Latents(options.root, bucket, encoder) for bucket in buckets]
     words = load_text_encoder(options.root / "text_encoder").to(options.device)
     condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
     denoiser = new_unet()
@@ -170,22 +173,22 @@ def judge(options: Options) -> None:
     run_team(options.workers, _judge, options)
 
 
-def give_grade(options: Options, folder: Path, prompts: int, seeds: int) -> Grade:
+def give_grade(options: Options, folder: Path, prompts: int, seeds: int, look: Look) -> Grade:
     """Grade the exported model; the table is printed and kept with its figures in `grade.json`."""
     referee = Judge()
     load_average(options.run("judge"), referee)
-    result = grade(load_pipeline(folder, options.device), referee.eval().to(options.device), prompts, seeds, say)
+    result = grade(load_pipeline(folder, options.device), referee.eval().to(options.device), prompts, seeds, say, look)
     (options.root / "grade.json").write_text(json.dumps(asdict(result), indent=1))
     say(result.table())
     return result
 
 
-def grid(options: Options, folder: Path, count: int, path: Path) -> list[str]:
+def grid(options: Options, folder: Path, count: int, path: Path, look: Look) -> list[str]:
     """Draw held-out prompts 0 … `count` − 1 with the seeds of the same numbers, none left out, as one PNG at `path`."""
     rng = np.random.default_rng([SEED, 0x621D])
     scenes = [sample_held_out(rng) for _ in range(count)]
     prompts = [caption(scene, rng) for scene in scenes]
-    pictures = list(draw(load_pipeline(folder, options.device), prompts, 0))
+    pictures = list(draw(load_pipeline(folder, options.device), prompts, 0, look))
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), cv2.cvtColor(sheet(pictures, 8), cv2.COLOR_RGB2BGR))
     for number, prompt in enumerate(prompts):
@@ -193,10 +196,10 @@ def grid(options: Options, folder: Path, count: int, path: Path) -> list[str]:
     return prompts
 
 
-def write(options: Options, folder: Path) -> None:
-    """Export the newest averaged weights as a diffusers folder."""
+def write(options: Options, folder: Path, sizes: tuple[str, ...]) -> None:
+    """Export the averaged weights of the last of `sizes` that has been trained, as a diffusers folder."""
     denoiser = new_unet()
-    for checkpoint in (options.run("unet-small"), options.run("unet-large")):
+    for checkpoint in (options.run(f"unet-{size}") for size in sizes):
         if checkpoint.exists():
             step, samples, seconds = load_average(checkpoint, denoiser)
             note(options.root, checkpoint.stem, {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})

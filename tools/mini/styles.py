@@ -89,7 +89,7 @@ def _fill(picture: Picture, recolor: Recolor, sky: Callable[[Rgb], Rgb], outline
     return image
 
 
-def _subject_mask(picture: Picture, margin: float = 0.0) -> Image:
+def subject_mask(picture: Picture, margin: float = 0.0) -> Image:
     """255 on the subjects and `margin` design units around them."""
     mask = np.zeros((picture.height, picture.width), np.uint8)
     thick = max(1, round(2 * margin * picture.scale))
@@ -261,7 +261,7 @@ def oil(picture: Picture, rng: np.random.Generator) -> Image:
     # a finer brush for the subjects, so that they keep their shape
     xs, ys, relief = dabs(picture.width, picture.height, 0.45 * picture.scale, variant)
     fine = cv2.remap(image, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * relief
-    mask = _subject_mask(picture, 7)
+    mask = subject_mask(picture, 7)
     return _clip(np.where(mask[..., None] > 0, fine, painted))
 
 
@@ -313,7 +313,7 @@ def stained_glass(picture: Picture, rng: np.random.Generator) -> Image:
     glass = cv2.remap(image, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     plain = (0.45 * image.astype(np.float32) + 0.55 * glass.astype(np.float32)) * light
     out = _clip(plain)
-    out[(lead > 0) & (_subject_mask(picture) == 0)] = (18, 16, 20)
+    out[(lead > 0) & (subject_mask(picture) == 0)] = (18, 16, 20)
     thick = max(2, round(4.2 * picture.scale))
     mask = np.zeros((picture.height, picture.width), np.uint8)
     for shape in picture.shapes:
@@ -339,7 +339,7 @@ def woodcut(picture: Picture, rng: np.random.Generator) -> Image:
     cut = hatching(picture.width, picture.height, picture.scale, fine=False)
     black = gray < 30 + cut * 180
     scenery = np.where(black[..., None], np.array([24, 20, 20], np.uint8), np.array(cream, np.uint8))
-    mask = _subject_mask(picture)
+    mask = subject_mask(picture)
     inked = np.where((gray < 26 + cut * 70)[..., None], (image * 0.55).astype(np.uint8), image)
     return _bytes(np.where(mask[..., None] > 0, inked, scenery))
 
