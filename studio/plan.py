@@ -12,12 +12,21 @@ from PIL import Image
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from studio import canvas, geometry, image, samplers
+from studio import canvas, geometry, image, prompt, samplers
 from studio.catalog import Catalog
 from studio.errors import BadRequest
 from studio.geometry import Size
 from studio.presets import Presets
-from studio.request import SEED_END, Defaults, GenerationRequest, Outpaint, Picture, ResolvedRequest
+from studio.request import (
+    SEED_END,
+    Defaults,
+    GenerationRequest,
+    LoraUse,
+    Outpaint,
+    Picture,
+    ResolvedRequest,
+    Wording,
+)
 
 #: What one job may draw in all: sixteen pictures of 2048 × 2048.
 PIXEL_BUDGET: Final = 16 * 2048 * 2048
@@ -49,7 +58,7 @@ def resolve(
     """
     if isinstance(request, ResolvedRequest):
         return request
-    if request.init is None and not request.prompt.strip():
+    if request.init is None and not prompt.without_comments(request.prompt).strip():
         raise BadRequest("The prompt is empty; describe the picture you would like to see.")
     model = catalog.find(request.model)
     sampler, scheduler = _sampling(request, model.defaults)
@@ -60,10 +69,10 @@ def resolve(
     resize = request.resize or ("crop" if mask is None and outpaint is None else "keep")
     width, height = _size(request, model.defaults, _canvas(source, outpaint, max_pixels))
     _check_pixels(width * height * request.loops, request)
-    full_prompt, full_negative = presets.apply(request.prompt, request.negative, request.styles)
     seed = request.seed
     if seed is None:
         seed = (rng or secrets.SystemRandom()).randrange(RANDOM_SEED_END)
+    wordings = _wordings(request, seed, catalog, presets)
     settled = {
         "model": model.key,
         "sampler": sampler,
@@ -78,8 +87,10 @@ def resolve(
         "init": source and Picture.from_bytes(image.png(source)),
         "mask": mask and Picture.from_bytes(image.png(mask)),
         "outpaint": outpaint,
-        "full_prompt": full_prompt,
-        "full_negative": full_negative,
+        "full_prompt": wordings[0].prompt,
+        "full_negative": wordings[0].negative,
+        "full_loras": wordings[0].loras,
+        "wordings": wordings if len(set(wordings)) > 1 else (),
     }
     resolved = ResolvedRequest.model_validate({**dict(request), **settled})
     if source and mask and not outpaint and canvas.painted(resolved, source.size, mask).getbbox() is None:
@@ -89,10 +100,34 @@ def resolve(
 
 def expand(resolved: ResolvedRequest) -> tuple[ResolvedRequest, ...]:
     """One request for each picture of the job; seeds count up from the first and wrap at 2**64."""
-    return tuple(
-        resolved.model_copy(update={"count": 1, "seed": (resolved.seed + index) % SEED_END})
-        for index in range(resolved.count)
+    pictures = []
+    for index in range(resolved.count):
+        own: dict[str, object] = {"count": 1, "seed": (resolved.seed + index) % SEED_END, "wordings": ()}
+        if resolved.wordings:
+            words = resolved.wordings[index]
+            own |= {"full_prompt": words.prompt, "full_negative": words.negative, "full_loras": words.loras}
+        pictures.append(resolved.model_copy(update=own))
+    return tuple(pictures)
+
+
+def _wordings(request: GenerationRequest, seed: int, catalog: Catalog, presets: Presets) -> tuple[Wording, ...]:
+    """What each picture's model is given: comments gone, styles laid around, wildcards settled by its own seed."""
+    template = presets.apply(
+        prompt.without_comments(request.prompt), prompt.without_comments(request.negative), request.styles
     )
+    chance = presets.wildcards
+    wordings = []
+    for number in ((seed + index) % SEED_END for index in range(request.count)):
+        text, tagged = prompt.extract_loras(chance.resolve(template[0], number))
+        negative, misplaced = prompt.extract_loras(chance.resolve(template[1], f"{number} negative"))
+        if misplaced:
+            raise BadRequest("LoRAs belong in the prompt; take the <lora:…> tags out of the negative prompt.")
+        wordings.append(Wording(prompt=text, negative=negative, loras=_loras((*request.loras, *tagged), catalog)))
+    return tuple(wordings)
+
+
+def _loras(uses: tuple[LoraUse, ...], catalog: Catalog) -> tuple[LoraUse, ...]:
+    return uses
 
 
 def _sampling(request: GenerationRequest, defaults: Defaults) -> tuple[str, str]:

@@ -10,6 +10,8 @@ from typing import Final
 
 from studio.errors import BadRequest
 from studio.request import MAX_PROMPT
+from studio.wildcards import FOLDER as WILDCARDS
+from studio.wildcards import Wildcards
 
 STYLES: Final = "styles.csv"
 _PLACE: Final = "{prompt}"
@@ -27,13 +29,14 @@ class Style:
 
 
 class Presets:
-    """The styles of several folders; of two with one name, the later folder's counts.
+    """The styles and wildcards of several folders; of two with one name, the later folder's counts.
 
     `faults` names, in a sentence each, the rows and files that could not be read; the others are there.
     """
 
     def __init__(self, *folders: Path) -> None:
         self._folders = folders
+        self.wildcards = Wildcards(*(folder / WILDCARDS for folder in folders))
         self._styles: dict[str, Style] = {}
         self.faults: tuple[str, ...] = ()
         self.refresh()
@@ -45,6 +48,7 @@ class Presets:
         for folder in self._folders:
             styles.update(_read(folder / STYLES, faults))
         self._styles, self.faults = styles, tuple(faults)
+        self.wildcards.refresh()
 
     def styles(self) -> tuple[Style, ...]:
         return tuple(self._styles.values())

@@ -159,6 +159,9 @@ class GenerationRequest(BaseModel):
     count: int = Field(1, ge=1, le=MAX_COUNT, description="Number of pictures.")
     styles: tuple[Annotated[str, Field(max_length=200)], ...] = Field((), max_length=16, description="Style presets.")
     loras: tuple[LoraUse, ...] = Field((), max_length=MAX_LORAS, description="LoRAs laid over the model.")
+    clip_skip: int = Field(
+        1, ge=1, le=12, description="Layer of the CLIP text encoder that is read, from the end; 1: as the model's own."
+    )
     init: Picture | None = Field(None, description="Picture to start from (image to image).")
     strength: Strength | None = Field(
         None, description="Denoising strength; 0 keeps `init`, 1 forgets it. Null: 0.6, or 0.9 to outpaint."
@@ -192,6 +195,16 @@ class GenerationRequest(BaseModel):
         return {name: picture for name in INPUTS if isinstance(picture := getattr(self, name), Picture)}
 
 
+class Wording(BaseModel):
+    """What a model is given for one picture: nothing in it is left to chance any more."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str
+    negative: str
+    loras: tuple[LoraUse, ...] = ()
+
+
 class ResolvedRequest(GenerationRequest):
     """A request with nothing left open; resolving it again changes nothing.
 
@@ -212,10 +225,12 @@ class ResolvedRequest(GenerationRequest):
     full_prompt: str
     full_negative: str
     full_loras: tuple[LoraUse, ...] = ()
+    #: One for each picture of the job, where wildcards make them differ; the first is the `full_…` above.
+    wordings: tuple[Wording, ...] = ()
 
     def as_request(self) -> GenerationRequest:
         """The artist's side of it: what `plan.resolve` would be given to make this again."""
-        return GenerationRequest.model_validate(self.model_dump(exclude={"full_prompt", "full_negative", "full_loras"}))
+        return GenerationRequest.model_validate(self.model_dump(include=set(GenerationRequest.model_fields)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +247,11 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model of the catalogue, known from its headers alone. `digest` is A1111's short model hash (10 hex digits)."""
+    """A model of the catalogue, known from its headers alone. `digest` is A1111's short model hash (10 hex digits).
+
+    `kind`: a diffusers folder, one .safetensors file, one GGUF file, or one DDUF archive. `family` is a key of
+    `studio.families`.
+    """
 
     key: str
     title: str
@@ -242,6 +261,7 @@ class ModelSpec:
     digest: str
     licence: str
     defaults: Defaults
+    kind: Literal["folder", "file", "gguf", "dduf"] = "folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +282,10 @@ class LoraReport:
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """One finished picture: `rgb` holds height × width × 3 bytes; `film` eight JPEGs from noise to picture."""
+    """One finished picture: `rgb` holds height × width × 3 bytes; `film` eight JPEGs from noise to picture.
+
+    `notes` say in a sentence each what of the request this model could not follow.
+    """
 
     request: ResolvedRequest
     width: int
@@ -273,3 +296,4 @@ class GenerationResult:
     device: str
     film: tuple[bytes, ...] = ()
     loras: tuple[LoraReport, ...] = ()
+    notes: tuple[str, ...] = ()

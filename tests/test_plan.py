@@ -85,6 +85,41 @@ def test_styles_change_what_the_model_is_given_and_not_what_the_artist_wrote(tmp
         settled(ask(styles=["oil"]), Presets(tmp_path))
 
 
+def test_every_picture_of_a_job_settles_its_wildcards_by_its_own_seed(tmp_path: Path) -> None:
+    (tmp_path / "wildcards").mkdir()
+    (tmp_path / "wildcards" / "hue.txt").write_text("red\nblue <lora:ink:0.5>\ngreen\n")
+    presets = Presets(tmp_path)
+    job = settled(ask(prompt="a __hue__ {hat|coat} # not __this__", negative="{a|b|c}", seed=7, count=8), presets)
+    assert (job.prompt, job.negative) == ("a __hue__ {hat|coat} # not __this__", "{a|b|c}")
+    pictures = expand(job)
+    assert len({picture.full_prompt for picture in pictures}) > 2
+    assert len({picture.full_negative for picture in pictures}) > 1
+    assert (job.full_prompt, job.full_negative) == (pictures[0].full_prompt, pictures[0].full_negative)
+    for picture in pictures:
+        assert not {"_", "{", "#", "<"} & set(picture.full_prompt)
+        assert [use.name for use in picture.full_loras] == (["ink"] if "blue" in picture.full_prompt else [])
+        assert settled(picture.as_request(), presets) == picture, "the seed alone decides"
+
+
+def test_what_leaves_nothing_to_chance_is_stored_once() -> None:
+    assert settled(ask(prompt="a {heron}", count=4)).wordings == ()
+    assert settled(ask(prompt="a {heron|crane}", count=1)).wordings == ()
+
+
+def test_comments_and_lora_tags_are_no_words_for_the_model() -> None:
+    told = settled(ask(prompt="# study\na heron <lora:ink:0.8:0.6> # later", loras=[{"name": "wash"}]))
+    assert told.full_prompt == "a heron "
+    assert [(use.name, use.weight, use.text_weight) for use in told.full_loras] == [
+        ("wash", 1, None),
+        ("ink", 0.6, 0.8),
+    ]
+    assert told.loras == ask(loras=[{"name": "wash"}]).loras
+    with pytest.raises(BadRequest, match="take the <lora:…> tags out of the negative"):
+        settled(ask(negative="<lora:ink:1>"))
+    with pytest.raises(BadRequest, match="describe the picture"):
+        settled(ask(prompt="# only a comment"))
+
+
 @pytest.mark.parametrize("prompt", ["", "   \n\t", "\0"])
 def test_an_empty_prompt_is_answered_kindly_unless_there_is_a_picture(prompt: str) -> None:
     with pytest.raises(BadRequest, match="describe the picture"):
