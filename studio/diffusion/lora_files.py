@@ -15,6 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from studio.errors import ModelError
+from studio.headers import read_header
+from studio.recognise import recognise
 
 #: The U-Net or transformer; the other parts go by their names in a pipeline: text_encoder, text_encoder_2, …
 DENOISER: Final = "denoiser"
@@ -96,10 +98,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class LoraFile:
-    """What a file holds. `digest`: the first 12 hex digits of A1111's hash; `strange`: names nobody knows."""
+    """What a file holds. `digest`: the first 12 hex digits of A1111's hash; `families`: those whose models it may be
+    for, by key; `strange`: names nobody knows."""
 
     path: Path
     digest: str
+    families: tuple[str, ...]
     layers: tuple[Layer, ...]
     strange: tuple[str, ...]
     tensors: Mapping[str, torch.Tensor]
@@ -119,20 +123,21 @@ def read(path: Path, place: torch.device) -> LoraFile:
     if path.suffix.lower() != ".safetensors":
         raise ModelError(f"The LoRA “{title}” is no .safetensors file; other kinds can run programs. Get it as one.")
     try:
+        header = read_header(path)
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).to(place) for name in file.keys()}  # noqa: SIM118 - no mapping
-        digest = _digest(path, metadata)
+            tensors = {name: file.get_tensor(name).to(place) for name in header.tensors}
+        digest = _digest(path, header.metadata)
     except FileNotFoundError as gone:
         raise ModelError(f"The LoRA “{title}” is no longer there; choose another one.") from gone
     except (OSError, SafetensorError, ValueError, RuntimeError) as broken:
         raise ModelError(f"The LoRA “{title}” is damaged and cannot be read; download it again.") from broken
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point()):
         raise ModelError(f"The LoRA “{title}” holds broken numbers; download it again.")
-    layers, strange = layered(tensors, _Adapter.of(path, metadata))
+    layers, strange = layered(tensors, _Adapter.of(path, header.metadata))
     if not layers:
         raise ModelError(f"“{title}” is no LoRA: nothing in it changes a layer of a model.")
-    return LoraFile(path, digest, layers, strange, tensors)
+    known = recognise(header.tensors, name=title, metadata=header.metadata)
+    return LoraFile(path, digest, known.families if known else (), layers, strange, tensors)
 
 
 def layered(

@@ -12,11 +12,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from studio import families
 from studio.diffusion import lora_math, lora_names
 from studio.diffusion.load import Model
 from studio.diffusion.lora_files import DENOISER, Layer, LoraFile, layered
 from studio.errors import ModelError
-from studio.families import FAMILIES
 
 log = logging.getLogger(__name__)
 
@@ -146,15 +146,21 @@ def _check(model: Model, file: LoraFile, found: Match) -> None:
     kinds = sorted({layer.unsupported for layer in file.layers if layer.unsupported})
     if not fitting and kinds:
         raise ModelError(f"The LoRA “{title}” is of a kind that is not supported ({', '.join(kinds)}); choose another.")
-    ours = FAMILIES[spec.family].title if spec.family in FAMILIES else "another family"
     raise ModelError(
-        f"The LoRA “{title}” does not fit {spec.title}, a model of {ours}: of its {len(file.layers)} layers "
-        f"{fitting or 'none'} find their place{_theirs(file)}. Choose a LoRA and a model of the same family."
+        f"The LoRA “{title}” {_kinship(file, model)}: of its {len(file.layers)} layers {fitting or 'none'} "
+        "find their place. Choose a LoRA and a model that belong together."
     )
 
 
-def _theirs(file: LoraFile) -> str:
-    return ""
+def _kinship(file: LoraFile, model: Model) -> str:
+    """`is for FLUX.1 and does not fit Mini, a model of Stable Diffusion 1.5`"""
+    ours = model.family
+    theirs = [families.known(key) for key in file.families]
+    if any(family.related == ours.related for family in theirs):
+        return f"is for models of another size than {model.spec.title}, though both are of {ours.title}"
+    whose = " or ".join(dict.fromkeys(family.title for family in theirs)) or "another family of models"
+    what = "" if ours is families.UNKNOWN else f", a model of {ours.title}"
+    return f"is for {whose} and does not fit {model.spec.title}{what}"
 
 
 def _short(names: list[str]) -> str:

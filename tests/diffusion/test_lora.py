@@ -1,0 +1,368 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from studio.catalog import Catalog
+from studio.diffusion import load, lora_math, sample
+from studio.diffusion.load import Model
+from studio.diffusion.lora import Loras, Worn
+from studio.errors import BadRequest, ModelError
+from studio.request import LoraReport, LoraUse
+from studio.settings import EMBEDDED
+from tests import loras
+from tests.resolved import resolved
+
+RED, BLUE = (0.3, -0.3, -0.3), (-0.3, -0.3, 0.3)
+
+
+@pytest.fixture(scope="module")
+def mini() -> Model:
+    spec = Catalog(EMBEDDED).find(None)
+    return load.load(spec, torch.device("cpu"), torch.float32, spec.digest)
+
+
+@pytest.fixture
+def worn(mini: Model) -> Iterator[Loras]:
+    """No LoRA of one test is left for the next."""
+    shelf = Loras()
+    yield shelf
+    shelf.rest()
+
+
+@pytest.fixture
+def red(mini: Model, tmp_path: Path) -> Path:
+    return loras.save(loras.tint(mini, RED), tmp_path / "red.safetensors")
+
+
+@pytest.fixture
+def blue(mini: Model, tmp_path: Path) -> Path:
+    return loras.save(loras.tint(mini, BLUE), tmp_path / "blue.safetensors")
+
+
+@pytest.fixture
+def strokes(mini: Model, tmp_path: Path) -> Path:
+    return loras.save(loras.kohya(loras.attention(mini)), tmp_path / "strokes.safetensors")
+
+
+def use(weight: float = 1.0, text_weight: float | None = None, blocks: str = "") -> LoraUse:
+    return LoraUse(name="it", weight=weight, text_weight=text_weight, blocks=blocks)
+
+
+def picture(model: Model) -> NDArray[np.uint8]:
+    request = resolved(
+        "a green house in the hills", width=128, height=128, steps=3, sampler="DDIM", scheduler="Automatic"
+    )
+    drawn = sample.draw(
+        model, request, lambda event: None, threading.Event(), preview_every=0, max_pixels=10**6, device="CPU"
+    )
+    return np.frombuffer(drawn.rgb, np.uint8).reshape(128, 128, 3)
+
+
+def with_loras(shelf: Loras, model: Model, *wanted: Worn) -> NDArray[np.uint8]:
+    with shelf.applied(model, wanted):
+        return picture(model)
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return {
+        f"{part}.{name}": tensor.detach().clone()
+        for part in ("unet", "text_encoder", "vae")
+        for name, tensor in getattr(model.pipe, part).state_dict().items()
+    }
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def reports(shelf: Loras, model: Model, *wanted: Worn) -> Sequence[LoraReport]:
+    with shelf.applied(model, wanted) as told:
+        return told
+
+
+def redness(pixels: NDArray[np.uint8]) -> float:
+    red, green, blue = pixels.reshape(-1, 3).astype(float).mean(axis=0)
+    return float(red - (green + blue) / 2)
+
+
+def test_a_lora_changes_the_picture_and_leaves_without_a_trace(worn: Loras, mini: Model, red: Path) -> None:
+    before = weights(mini)
+    plain = with_loras(worn, mini)
+    tinted = with_loras(worn, mini, (use(), red))
+    assert redness(tinted) > redness(plain) + 20
+    assert np.array_equal(with_loras(worn, mini), plain)
+    assert same(weights(mini), before)
+    assert np.array_equal(with_loras(worn, mini, (use(), red)), tinted)
+
+
+def test_its_weight_says_how_much(worn: Loras, mini: Model, red: Path) -> None:
+    levels = [redness(with_loras(worn, mini, (use(weight), red))) for weight in (-0.5, 0.0, 0.5, 1.0)]
+    assert levels == sorted(levels)
+    assert min(np.diff(levels)) > 5
+    assert np.array_equal(with_loras(worn, mini, (use(0.0), red)), with_loras(worn, mini))
+
+
+def test_two_loras_add_up_in_whatever_order_they_are_named(
+    worn: Loras, mini: Model, red: Path, blue: Path, strokes: Path
+) -> None:
+    three = (use(0.4), red), (use(0.4), blue), (use(0.5), strokes)
+    both = with_loras(worn, mini, *three[:2])
+    alone = with_loras(worn, mini, three[0])
+    assert redness(with_loras(worn, mini, three[1])) + 10 < redness(both) < redness(alone) - 10
+    with worn.applied(mini, three):
+        summed = weights(mini)
+    worn.rest()
+    for order in ((2, 1, 0), (1, 0, 2)):
+        with worn.applied(mini, [three[index] for index in order]):
+            assert same(weights(mini), summed)
+
+
+def test_one_lora_after_the_other_is_as_if_the_first_had_never_been(
+    worn: Loras, mini: Model, red: Path, strokes: Path
+) -> None:
+    with worn.applied(mini, [(use(), red)]):
+        fresh = weights(mini)
+    worn.rest()
+    for before in ([(use(), strokes)], [(use(0.3), red), (use(), strokes)], [(use(-1.0), red)]):
+        with worn.applied(mini, before):
+            pass
+        with worn.applied(mini, [(use(), red)]):
+            assert same(weights(mini), fresh)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_rounded_once_and_put_back(mini: Model, red: Path, strokes: Path, dtype: torch.dtype) -> None:
+    half = load.load(mini.spec, torch.device("cpu"), dtype, "")
+    before = weights(half)
+    worn = Loras()
+    with worn.applied(half, [(use(0.8), red), (use(), strokes)]):
+        changed = weights(half)
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    down, up = loras.attention(mini)[name]
+    exact = before[f"{name}.weight"].float() + up @ down
+    assert torch.equal(changed[f"{name}.weight"], exact.to(dtype))
+    worn.rest()
+    assert same(weights(half), before)
+
+
+def test_the_text_encoder_has_a_weight_of_its_own(worn: Loras, mini: Model, strokes: Path) -> None:
+    before = weights(mini)
+    with worn.applied(mini, [(use(1.0, text_weight=0.0), strokes)]) as told:
+        now = weights(mini)
+    assert (told[0].layers, told[0].text_layers) == (56, 0)
+    changed = {name.partition(".")[0] for name, tensor in now.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"unet"}
+    with worn.applied(mini, [(use(0.0, text_weight=0.5), strokes)]) as told:
+        now = weights(mini)
+    assert (told[0].layers, told[0].text_layers) == (0, 16)
+    changed = {name.partition(".")[0] for name, tensor in now.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"text_encoder"}
+
+
+def test_every_layout_says_the_same(worn: Loras, mini: Model, tmp_path: Path) -> None:
+    pairs = loras.attention(mini)
+    unet = {path: pair for path, pair in pairs.items() if path.startswith("unet.")}
+    with worn.applied(mini, [(use(0.9), loras.save(loras.kohya(pairs), tmp_path / "kohya.safetensors"))]):
+        both = weights(mini)
+        shown = picture(mini)
+    with worn.applied(mini, [(use(0.9), loras.save(loras.kohya(unet), tmp_path / "unet.safetensors"))]):
+        unet_only = weights(mini)
+    for name, tensors, expected in (
+        ("diffusers", loras.diffusers(pairs), both),
+        ("old", loras.old_diffusers(unet), unet_only),
+        ("first", loras.first_diffusion(mini, unet, "lora_unet_"), unet_only),
+        ("comfy", loras.first_diffusion(mini, unet, "diffusion_model."), unet_only),
+    ):
+        with worn.applied(mini, [(use(0.9), loras.save(tensors, tmp_path / f"{name}.safetensors"))]):
+            assert same(weights(mini), expected), name
+    with worn.applied(mini, [(use(0.9), loras.save(loras.diffusers(pairs), tmp_path / "diffusers.safetensors"))]):
+        assert np.array_equal(picture(mini), shown)
+
+
+def test_alpha_counts_as_kohya_and_as_peft_write_it(worn: Loras, mini: Model, tmp_path: Path) -> None:
+    unet = {path: pair for path, pair in loras.attention(mini, rank=6).items() if path.startswith("unet.")}
+    full = loras.save(loras.kohya(unet), tmp_path / "full.safetensors")
+    with worn.applied(mini, [(use(0.5), full)]):
+        half = weights(mini)
+        shown = picture(mini)
+    header = '{"unet.r": 6, "unet.lora_alpha": 3}'
+    for file in (
+        loras.save(loras.kohya(unet, alpha=3), tmp_path / "kohya.safetensors"),
+        loras.peft(unet, tmp_path / "folder", alpha=3),
+        loras.save(loras.diffusers(unet), tmp_path / "header.safetensors", lora_adapter_metadata=header),
+    ):
+        with worn.applied(mini, [(use(), file)]):
+            assert same(weights(mini), half), file
+            if file.parent.name == "folder":
+                assert np.array_equal(picture(mini), shown)
+
+
+def test_what_found_its_place_is_told_and_what_did_not(worn: Loras, mini: Model, tmp_path: Path) -> None:
+    tensors = loras.kohya(loras.attention(mini))
+    some = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+    for kind in ("lora_down", "lora_up"):
+        tensors[f"lora_unet_elsewhere_to_q.{kind}.weight"] = tensors[f"{some}.{kind}.weight"]
+        tensors[f"lora_te2_text_model_encoder_layers_0_mlp_fc1.{kind}.weight"] = tensors[f"{some}.{kind}.weight"]
+    tensors[f"{some}.lora_up.weight"] = torch.zeros(7, 4)
+    tensors["lora_unet_conv_in.oft_blocks"] = torch.zeros(2, 2, 2)
+    tensors["note"] = torch.zeros(1)
+    told = reports(worn, mini, (use(), loras.save(tensors, tmp_path / "mixed.safetensors")))[0]
+    assert (told.name, told.layers, told.text_layers) == ("it", 55, 16)
+    assert len(told.digest) == 12
+    assert sorted(told.skipped) == [
+        "1 OFT layers, which are not supported (conv_in)",
+        "1 entries nobody knows (note)",
+        "1 layers for a text encoder 2, which this model lacks (encoder_layers_0_mlp_fc1)",
+        "1 layers of another shape than the model’s (mid_block_attentions_0_transformer_blocks_0_attn1_to_q)",
+        "1 layers this model does not have (elsewhere_to_q)",
+    ]
+    assert str(told).startswith("it: 55 layers and 16 of the text encoder; 1 ")
+
+
+def refused(worn: Loras, mini: Model, file: Path) -> str:
+    before = weights(mini)
+    with pytest.raises(ModelError) as reason, worn.applied(mini, [(use(), file)]):
+        pytest.fail("this LoRA cannot be laid over that model")
+    assert same(weights(mini), before)
+    return str(reason.value)
+
+
+def test_a_lora_of_another_family_is_refused_by_name(worn: Loras, mini: Model, tmp_path: Path) -> None:
+    stem = "lora_unet_input_blocks_7_1_transformer_blocks_3_attn2_to_k"
+    xl = {f"{stem}.lora_down.weight": torch.zeros(4, 2048), f"{stem}.lora_up.weight": torch.zeros(1280, 4)}
+    said = refused(worn, mini, loras.save(xl, tmp_path / "xl.safetensors"))
+    assert "“xl” is for Stable Diffusion XL and does not fit Mini, a model of Stable Diffusion 1.5" in said
+    flux = {
+        "transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": torch.zeros(4, 3072),
+        "transformer.single_transformer_blocks.0.attn.to_q.lora_B.weight": torch.zeros(3072, 4),
+    }
+    assert "is for FLUX.1" in refused(worn, mini, loras.save(flux, tmp_path / "flux.safetensors"))
+
+
+def test_a_lora_for_a_larger_model_of_the_family_is_refused(worn: Loras, mini: Model, tmp_path: Path) -> None:
+    pairs = {
+        path: (torch.zeros(4, 768 if ".attn2.to_k" in path else 320), torch.zeros(320, 4))
+        for path in loras.attention(mini)
+    }
+    said = refused(worn, mini, loras.save(loras.kohya(pairs), tmp_path / "large.safetensors"))
+    assert "of another size than Mini, though both are of Stable Diffusion 1.5: of its 72 layers none find" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"\x80\x04\x95 pickled", "pickle"),
+        (b'\x10\0\0\0\0\0\0\0{"a":{"dtype"', "cannot be used"),
+        (b"<!doctype html><title>404</title>", "web page"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_a_sentence(
+    worn: Loras, mini: Model, tmp_path: Path, content: bytes, said: str
+) -> None:
+    file = tmp_path / "broken.safetensors"
+    file.write_bytes(content)
+    assert said in refused(worn, mini, file)
+
+
+def test_a_file_cut_short_or_full_of_nothing_is_refused(worn: Loras, mini: Model, tmp_path: Path, red: Path) -> None:
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(red.read_bytes()[:-7])
+    assert "“cut.safetensors” cannot be used" in refused(worn, mini, cut)
+    tensors = loras.tint(mini, RED)
+    tensors["lora_unet_conv_out.lora_up.weight"][1] = torch.nan
+    assert "broken numbers" in refused(worn, mini, loras.save(tensors, tmp_path / "nan.safetensors"))
+    other = loras.save({"weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    assert "is no LoRA" in refused(worn, mini, other)
+    assert "no longer there" in refused(worn, mini, tmp_path / "gone.safetensors")
+    assert "is no .safetensors file" in refused(worn, mini, cut.rename(tmp_path / "old.pt"))
+    oft = loras.save({"lora_unet_conv_in.oft_blocks": torch.zeros(2, 2, 2)}, tmp_path / "oft.safetensors")
+    assert "of a kind that is not supported (OFT)" in refused(worn, mini, oft)
+
+
+def test_what_fails_half_way_is_taken_back(
+    worn: Loras, mini: Model, strokes: Path, red: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = weights(mini)
+    calls: list[int] = []
+
+    def fail_late(*given: object) -> None:
+        calls.append(1)
+        if len(calls) > 30:
+            raise torch.OutOfMemoryError("no room")
+
+    for first in ([], [(use(0.4), red)]):
+        with worn.applied(mini, first):
+            pass
+        with monkeypatch.context() as patched:
+            patched.setattr(lora_math, "factors", fail_late)
+            with pytest.raises(torch.OutOfMemoryError), worn.applied(mini, [(use(), strokes)]):
+                pytest.fail("nothing may be drawn")
+        assert same(weights(mini), before)
+        calls.clear()
+
+
+def test_what_fails_while_drawing_leaves_no_trace(worn: Loras, mini: Model, strokes: Path) -> None:
+    before = weights(mini)
+    with pytest.raises(ZeroDivisionError), worn.applied(mini, [(use(), strokes)]):
+        raise ZeroDivisionError
+    assert same(weights(mini), before)
+    assert worn.nbytes < 2**21, "no copies are left"
+
+
+def test_weights_written_to_by_somebody_else_are_noticed(worn: Loras, mini: Model, strokes: Path) -> None:
+    before = weights(mini)
+    with worn.applied(mini, [(use(), strokes)]):
+        changed = weights(mini)
+    torn = mini.pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q.weight
+    for spoil in (torn.data.zero_, lambda: setattr(torn, "data", torn.data.clone())):
+        with torch.no_grad():
+            torn.zero_()
+            spoil()
+        with worn.applied(mini, [(use(), strokes)]):
+            assert same(weights(mini), changed)
+    worn.rest()
+    assert same(weights(mini), before)
+
+
+def test_the_same_loras_again_cost_nothing_and_a_new_file_is_read(
+    worn: Loras, mini: Model, red: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = with_loras(worn, mini, (use(), red))
+    with monkeypatch.context() as patched:
+        patched.setattr(lora_math, "change", lambda *given: pytest.fail("merged again"))
+        assert np.array_equal(with_loras(worn, mini, (use(), red)), first)
+    loras.save(loras.tint(mini, BLUE, 0.06), red)
+    assert redness(with_loras(worn, mini, (use(), red))) < redness(first) - 20
+
+
+def test_files_are_kept_only_so_far(mini: Model, tmp_path: Path) -> None:
+    files = [
+        loras.save(loras.kohya(loras.attention(mini, seed)), tmp_path / f"{seed}.safetensors") for seed in range(4)
+    ]
+    shelf = Loras(resident=int(2.5 * files[0].stat().st_size))
+    for file in files:
+        with shelf.applied(mini, [(use(), file)]):
+            pass
+    shelf.rest()
+    assert shelf.nbytes <= 2.5 * files[0].stat().st_size
+    with shelf.applied(mini, [(use(0.1), file) for file in files]) as told:
+        assert len(told) == 4
+    shelf.rest()
+
+
+def test_blocks_of_the_u_net_have_weights_of_their_own(worn: Loras, mini: Model, strokes: Path) -> None:
+    before = weights(mini)
+    with worn.applied(mini, [(use(blocks="0,1,0,0,0,0,0,0"), strokes)]) as told:
+        changed = {name for name, tensor in weights(mini).items() if not torch.equal(tensor, before[name])}
+    assert told[0].text_layers == 0
+    assert {".".join(name.split(".")[:3]) for name in changed} == {"unet.down_blocks.2"}
+    with pytest.raises(BadRequest, match="takes 18 or 8 weights of blocks, not 3"):
+        reports(worn, mini, (use(blocks="1,2,3"), strokes))
