@@ -158,6 +158,15 @@ def grass(stage: Stage, x: float, y: float, size: float, color: Rgb) -> None:
         stage.cover(poly(base - size * 0.16, y, base + lean * size * 0.6, y - size, base + size * 0.16, y), color)
 
 
+def tufts(stage: Stage, color: Rgb, count: int) -> None:
+    """Grass at the lower edge, in front of the subjects, thickest in the corners."""
+    w, h = stage.width, stage.height
+    for _ in range(count):
+        side = stage.rng.random() < 0.5
+        x = (0.26 * stage.rng.random() ** 1.4) * w
+        grass(stage, x if side else w - x, h + 3, stage.rng.uniform(13, 24), color)
+
+
 def bush(stage: Stage, x: float, y: float, r: float, color: Rgb, role: str = "back") -> None:
     stage.paint(
         blob(
