@@ -158,7 +158,8 @@ def layered(
         at = part, _plain(path)
         dotted[at] = path
         if role in _ROLES.values():
-            grouped.setdefault(at, {})[role] = tensor
+            # PEFT writes a magnitude for each output, as LyCORIS one for each input: 1 × n × 1 × 1.
+            grouped.setdefault(at, {})[role] = tensor.flatten() if "lora_magnitude_vector" in key else tensor
         else:
             unsupported[at] = role
             grouped.setdefault(at, {})
