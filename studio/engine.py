@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from studio.request import GenerationResult, ResolvedRequest
 
@@ -54,13 +54,46 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A model in memory, or on its way there. Bytes; what models share is counted with each of them.
+
+    `mode` is how it was run last, `whole` being the fastest; `card`: what of it lies on the device.
+    """
+
+    key: str
+    title: str
+    state: Literal["loading", "idle", "busy"]
+    mode: str = ""
+    card: int = 0
+    host: int = 0
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What models take, and may take, in bytes: of the device's own memory (budget 0: it has none), of main memory.
+
+    `host_locked` is the share of `host` that the device reads by itself (pinned memory). `models`: last used first.
+    """
+
+    card: int = 0
+    card_budget: int = 0
+    host: int = 0
+    host_budget: int = 0
+    host_locked: int = 0
+    models: tuple[Held, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """One line of plain language about the engine, for the page."""
+    """One line of plain language about the engine, for the page. `mode` is how `model` is run."""
 
     state: State
     detail: str = ""
     device: str = ""
     model: str = ""
+    mode: str = ""
+    memory: Memory = Memory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +101,8 @@ class EngineOptions:
     """What an engine is told when it is made; it is pickled into the worker process.
 
     `threads`: 0 leaves it to PyTorch. `preview_every`: steps between previews, 0 for none. `hang_after`: seconds a
-    drawing engine may stay silent. `max_pixels`: the largest input picture.
+    drawing engine may stay silent. `max_pixels`: the largest input picture. `memory`: gigabytes of main memory for
+    models, `card_memory` of the device's own; 0: what is free. `mode`: how models are run, `auto` as they fit.
     """
 
     embedded: Path
@@ -79,6 +113,9 @@ class EngineOptions:
     preview_every: int = 2
     hang_after: float = 300.0
     max_pixels: int = 40_000_000
+    memory: float = 0.0
+    card_memory: float = 0.0
+    mode: str = "auto"
 
 
 class Engine(Protocol):
@@ -94,3 +131,22 @@ class Engine(Protocol):
     def status(self) -> Status: ...
 
     def close(self) -> None: ...
+
+
+class Keeper(Protocol):
+    """The side of an engine that keeps models in memory; `Status.memory` tells what it keeps. All return at once."""
+
+    @property
+    def status(self) -> Status: ...
+
+    def prepare(self, model: str | None) -> None:
+        """Load a model in advance, instead of the one asked for before; None stops that."""
+        ...
+
+    def unload(self, model: str) -> None:
+        """Let a model go; one that draws, when the picture is done."""
+        ...
+
+    def pin(self, model: str, on: bool) -> None:
+        """Never let it go by itself, or do."""
+        ...

@@ -1,4 +1,4 @@
-"""The engine in this very process: one model at a time, one picture at a time."""
+"""The engine in this very process: many models in memory, one picture at a time."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ import threading
 import warnings
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Final
 
 import torch
 
-from studio.catalog import Catalog, denoiser_weights
-from studio.diffusion import load, sample
+from studio.catalog import Catalog
+from studio.diffusion import card, load, memory, modes, residency, sample
 from studio.diffusion.load import Model
+from studio.diffusion.manager import PipelineManager
+from studio.diffusion.residency import GB, Mode, Storage
 from studio.engine import EngineOptions, Event, Failed, Finished, Progress, State, Status
 from studio.errors import Cancelled, NotFound, OutOfMemory, StudioError
-from studio.request import ModelSpec, ResolvedRequest
+from studio.request import GenerationResult, ModelSpec, ResolvedRequest
 
 #: Seconds of silence after which the last progress is told again, so that a consumer may stop promptly.
 REPEAT: Final = 0.2
 
 log = logging.getLogger(__name__)
+
+Tell = Callable[[Event], None]
 
 
 class LocalEngine:
@@ -47,15 +51,21 @@ class LocalEngine:
         # cuDNN would otherwise be free to choose another algorithm next time.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-        self._held: _Held | None = None
+        self.manager = PipelineManager(
+            self._read,
+            card.of(self._device, _bytes(options.card_memory)),
+            itemsize=lambda spec: self._dtype(spec).itemsize,
+            budget=_bytes(options.memory),
+            wanted=options.mode,
+        )
         self._turn = threading.Lock()
         self._status = Status(State.READY, "Ready.", self._name)
-        # One thread for good: OpenMP keeps its helpers per thread, and loading never meets drawing.
+        # One thread for good: OpenMP keeps its helpers per thread.
         self._studio = ThreadPoolExecutor(1, thread_name_prefix="studio")
 
     @property
     def status(self) -> Status:
-        return self._status
+        return replace(self._status, memory=self.manager.report())
 
     def warm(self) -> None:
         """Load the default model, so that the first picture need not wait for it.
@@ -63,13 +73,12 @@ class LocalEngine:
         Raises:
             StudioError: it cannot be loaded; others still may.
         """
-
-        def lease() -> None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._lease(None, lambda event: None)
-
-        self._studio.submit(lease).result()
+        spec = self._spec(None)
+        try:
+            with self.manager.lease(spec, loading=lambda: self._loading(spec, lambda event: None)):
+                pass
+        finally:
+            self._ready(spec)
 
     def generate(self, request: ResolvedRequest, stop: threading.Event | None = None) -> Generator[Event]:
         """See `studio.engine.Engine`. Setting `stop`, from any thread, cancels as closing does; no last event then."""
@@ -99,74 +108,125 @@ class LocalEngine:
             drawing.result()
             self._turn.release()
 
+    def prepare(self, model: str | None) -> None:
+        """See `studio.engine.Keeper`. One that is not there is told to whoever draws with it."""
+        try:
+            self.manager.prepare(None if model is None else self._spec(model))
+        except (StudioError, OSError) as reason:
+            log.info("Not read in advance: %s", reason)
+
+    def unload(self, model: str) -> None:
+        self.manager.unload(model)
+
+    def pin(self, model: str, on: bool) -> None:
+        self.manager.pin(model, on)
+
     def close(self) -> None:
         self._studio.shutdown()
-        self._held = None
-        load.free()
+        self.manager.close()
         self._status = Status(State.STOPPED, "Stopped.", self._name)
 
     def _work(self, request: ResolvedRequest, events: SimpleQueue[Event | None], stop: threading.Event) -> None:
-        with warnings.catch_warnings():
-            # The libraries below warn their own developers: numpy's deprecations, outdated configurations.
-            warnings.simplefilter("ignore")
-            self._draw(request, events, stop)
-
-    def _draw(self, request: ResolvedRequest, events: SimpleQueue[Event | None], stop: threading.Event) -> None:
         """Always ends with `Finished`, `Failed` or, cancelled, with None."""
         last: Event | None = None
+        spec: ModelSpec | None = None
         try:
-            model = self._lease(request.model, events.put)
-            if stop.is_set():
-                raise Cancelled("This picture was cancelled.")
-            self._status = Status(State.BUSY, "Drawing.", self._name, model.spec.title)
-            drawn = sample.draw(
-                model,
-                request,
-                events.put,
-                stop,
-                preview_every=self._options.preview_every,
-                max_pixels=self._options.max_pixels,
-                device=self._name,
-            )
-            last = Finished(drawn)
+            spec = self._spec(request.model)
+            last = Finished(self._picture(spec, request, events.put, stop))
         except Cancelled:
             last = None
         except StudioError as reason:
             last = Failed(str(reason))
-        except torch.OutOfMemoryError:
-            last = Failed(str(_too_much(request)))
         except torch.AcceleratorError:
             log.exception("The device failed")
             last = Failed(f"{self._name} failed while drawing; the engine restarts.", crashed=True)
         # Whatever a pipeline raises must become a sentence; what it was stands in the log.
         except Exception as error:
             log.exception("Drawing failed")
-            last = Failed(str(_too_much(request)) if _is_memory(error) else _unforeseen(error))
+            last = Failed(_unforeseen(error))
         if isinstance(last, Failed):
             load.free()
-        title = "" if self._held is None else self._held.model.spec.title
-        self._status = Status(State.READY, "Ready.", self._name, title)
+        self._ready(spec)
         events.put(last)
 
-    def _lease(self, key: str | None, tell: Callable[[Event], None]) -> Model:
-        spec = self._spec(key)
-        stamp = _stamp(spec)
-        if self._held is not None and self._held.stamp == stamp:
-            return self._held.model
-        self._held = None
-        load.free()
+    def _picture(
+        self, spec: ModelSpec, request: ResolvedRequest, tell: Tell, stop: threading.Event
+    ) -> GenerationResult:
+        """Should memory not suffice, once more with everything else gone and in the next leaner mode.
+
+        Raises:
+            OutOfMemory: that was not enough either.
+        """
+        mode: Mode | None = None
+        while True:
+            try:
+                return self._draw(spec, request, mode, tell, stop)
+            except Exception as error:
+                if not memory.tried(error):
+                    raise
+                log.warning("%s ran out of memory: %s", spec.title, error)
+            # What the failed attempt held has gone with its traceback.
+            failed_in, mode = mode, self.manager.leaner(spec)
+            need, room = self.manager.lacked(spec)
+            self.manager.make_room(spec)
+            if failed_in is not None or mode is None:
+                remedies = [] if mode is None else [f"the mode “{mode.name}”"]
+                raise OutOfMemory(residency.too_much(request.width, request.height, need, room, remedies))
+            tell(Progress(f"Short of memory, trying again: {mode.name}"))
+
+    def _draw(
+        self, spec: ModelSpec, request: ResolvedRequest, mode: Mode | None, tell: Tell, stop: threading.Event
+    ) -> GenerationResult:
+        with self.manager.lease(
+            spec,
+            pixels=request.width * request.height,
+            mode=mode,
+            stop=stop,
+            loading=lambda: self._loading(spec, tell),
+        ) as model:
+            if stop.is_set():
+                raise Cancelled("This picture was cancelled.")
+            self._status = self._told(State.BUSY, "Drawing.", spec)
+            # Not around loading, which does the same on a thread of its own: the filters are those of the process.
+            with warnings.catch_warnings():
+                # The libraries below warn their own developers: numpy's deprecations, outdated configurations.
+                warnings.simplefilter("ignore")
+                return sample.draw(
+                    model,
+                    request,
+                    tell,
+                    stop,
+                    preview_every=self._options.preview_every,
+                    max_pixels=self._options.max_pixels,
+                    device=self._name,
+                )
+
+    def _read(self, spec: ModelSpec, storage: Storage) -> Model:
+        """On the loader's thread, into main memory."""
+        dtype = self._dtype(spec)
+        stored = modes.STORED[storage] if storage == "float16" else dtype
+        host = torch.device("cpu")
+        try:
+            model = load.load(spec, host, stored, self._catalog.digest(spec))
+            if storage:
+                modes.shrink(model, storage, dtype)
+        except (torch.OutOfMemoryError, MemoryError) as full:
+            raise OutOfMemory(f"{spec.title} does not fit into the memory of this machine.") from full
+        return model
+
+    def _dtype(self, spec: ModelSpec) -> torch.dtype:
+        return load.precision(self._options.dtype, self._device, spec.family)
+
+    def _loading(self, spec: ModelSpec, tell: Tell) -> None:
         self._status = Status(State.LOADING, f"Loading {spec.title}.", self._name, spec.title)
         tell(Progress(f"Loading {spec.title}"))
-        try:
-            dtype = load.precision(self._options.dtype, self._device, spec.family)
-            model = load.load(spec, self._device, dtype, self._catalog.digest(spec))
-        except (torch.OutOfMemoryError, MemoryError) as full:
-            raise OutOfMemory(f"{spec.title} does not fit into the memory of {self._name}.") from full
-        finally:
-            self._status = Status(State.READY, "Ready.", self._name)
-        self._held = _Held(stamp, model)
-        self._status = Status(State.READY, "Ready.", self._name, spec.title)
-        return model
+
+    def _ready(self, spec: ModelSpec | None) -> None:
+        self._status = self._told(State.READY, "Ready.", spec)
+
+    def _told(self, state: State, detail: str, spec: ModelSpec | None) -> Status:
+        mode = "" if spec is None else self.manager.mode(spec.key)
+        return Status(state, detail, self._name, spec.title if spec is not None and mode else "", mode)
 
     def _spec(self, key: str | None) -> ModelSpec:
         try:
@@ -176,26 +236,9 @@ class LocalEngine:
             return self._catalog.find(key)
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    stamp: tuple[object, ...]
-    model: Model
-
-
-def _stamp(spec: ModelSpec) -> tuple[object, ...]:
-    """Changes when the model is replaced on disk."""
-    stats = [file.stat() for file in denoiser_weights(spec.path)]
-    return spec.key, spec.path, *((stat.st_size, stat.st_mtime_ns) for stat in stats)
-
-
-def _too_much(request: ResolvedRequest) -> OutOfMemory:
-    return OutOfMemory(
-        f"A picture of {request.width} × {request.height} needs more memory than there is; choose a smaller size."
-    )
-
-
-def _is_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+def _bytes(gigabytes: float) -> int | None:
+    """0 is no limit of one's own."""
+    return int(gigabytes * GB) or None
 
 
 def _unforeseen(error: Exception) -> str:

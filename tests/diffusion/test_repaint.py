@@ -174,9 +174,10 @@ def test_starts_differ(engine: LocalEngine) -> None:
 
 def test_the_mask_reaches_a_nine_channel_denoiser_and_covers_everything_without_one(engine: LocalEngine) -> None:
     drawn(engine, resolved(model="nine", steps=1))
-    assert engine._held is not None
+    nine = engine.manager.peek("nine")
+    assert nine is not None
     seen: list[torch.Tensor] = []
-    unet = engine._held.model.pipe.unet
+    unet = nine.pipe.unet
     handle = unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
         drawn(
@@ -207,8 +208,9 @@ def test_grey_is_the_share_of_the_steps_in_which_a_pixel_is_free() -> None:
 def test_what_a_soft_mask_holds_back_is_the_source_on_its_way(engine: LocalEngine, model: str) -> None:
     """With a mask that is barely grey the latents are the source's until the last step."""
     drawn(engine, resolved(model=model, steps=1))
-    assert engine._held is not None
-    vae = engine._held.model.pipe.vae
+    held = engine.manager.peek(model)
+    assert held is not None
+    vae = held.pipe.vae
     source = scene()
     told = repaint(
         source,
@@ -325,7 +327,6 @@ def test_what_a_model_cannot_follow_reaches_the_artist_as_a_sentence(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn(engine, resolved(steps=1))
-    assert engine._held is not None
     from diffusers import StableDiffusionInpaintPipeline
 
     monkeypatch.setattr(StableDiffusionInpaintPipeline, "_callback_tensor_inputs", ["latents"])

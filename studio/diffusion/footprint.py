@@ -1,0 +1,57 @@
+"""How much memory a model will take, told from its files before one weight is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from studio import catalog, headers
+from studio.diffusion.residency import Storage
+from studio.errors import ModelError
+from studio.request import ModelSpec
+
+_STORED: Final = {"float16": 2, "float8": 1}
+#: What safetensors calls what is cast to the precision of the model; anything else stays as it is.
+_FLOATS: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+#: Where single files keep their denoiser.
+_DENOISER: Final = ("model.diffusion_model.", "unet.", "transformer.")
+
+
+def files(spec: ModelSpec) -> tuple[Path, ...]:
+    """All weights of a model."""
+    if spec.path.is_file():
+        return (spec.path,)
+    return tuple(file for part in sorted(spec.path.iterdir()) for file in catalog.weights(part))
+
+
+def stamp(spec: ModelSpec) -> tuple[object, ...]:
+    """Changes when the model is replaced on disk."""
+    found = [file.stat() for file in files(spec)]
+    return spec.key, spec.path, *((stat.st_size, stat.st_mtime_ns) for stat in found)
+
+
+def of(spec: ModelSpec, itemsize: int, storage: Storage) -> int:
+    """Bytes in memory with `itemsize` bytes a weight, the denoiser's as `storage` has it. At most a little too much."""
+    denoiser = {*catalog.denoiser_weights(spec.path)} if spec.path.is_dir() else set()
+    stored = _STORED.get(storage, itemsize)
+    total = 0
+    for file in files(spec):
+        for name, kind, elements, size in _tensors(file):
+            if kind not in _FLOATS:
+                total += size
+            elif file in denoiser or name.startswith(_DENOISER):
+                total += elements * stored
+            else:
+                total += elements * itemsize
+    return total
+
+
+def _tensors(file: Path) -> Iterable[tuple[str, str, int, int]]:
+    """Name, type, number of elements and bytes of each; the whole file as one where it says nothing of the kind."""
+    try:
+        found = headers.read_header(file).tensors
+    except ModelError:  # whoever loads it will say what is wrong
+        return [("", "", 0, file.stat().st_size)]
+    return [(name, told.dtype, math.prod(told.shape), told.nbytes) for name, told in found.items()]

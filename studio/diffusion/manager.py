@@ -1,0 +1,351 @@
+"""Models in memory: lent to one picture after another, kept as long as there is room, read in advance when asked to.
+
+Reading a model never meets drawing. The libraries that read set PyTorch's default precision, Python's warnings and more
+for the whole process, so that a picture drawn meanwhile could change; and on a CPU both want the same cores. While
+somebody draws, a model asked for in advance only has its files read into the system's cache.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from studio.diffusion import footprint, modes, residency
+from studio.diffusion.card import Card
+from studio.diffusion.load import Model, free
+from studio.diffusion.loading import Load, read_ahead
+from studio.diffusion.memory import Gauge, tried
+from studio.diffusion.part import parts_of
+from studio.diffusion.residency import Mode, Storage
+from studio.diffusion.shelf import Resident, Shelf, Wish, weigh
+from studio.engine import Memory
+from studio.errors import Cancelled, StudioError
+from studio.request import ModelSpec
+
+#: Seconds between two looks whether a waiting picture was cancelled.
+_TICK: Final = 0.02
+#: Seconds nobody must have drawn before a model is read in advance: between two pictures of a queue there are fewer.
+_LULL: Final = 0.25
+
+log = logging.getLogger(__name__)
+
+
+def _nothing() -> None: ...
+
+
+@dataclass(eq=False, slots=True)
+class _Reading:
+    """The load under way. `wanted`: by a picture that waits, rather than in advance."""
+
+    wish: Wish
+    storage: Storage
+    load: Load[Resident]
+    wanted: bool
+
+    def is_for(self, wish: Wish, storage: Storage) -> bool:
+        return (self.wish.spec.key, self.wish.stamp, self.storage) == (wish.spec.key, wish.stamp, storage)
+
+
+@dataclass(eq=False, slots=True)
+class _Ahead:
+    spec: ModelSpec
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+class PipelineManager:
+    """Keeps models within a budget: of main memory (`budget` bytes, or what is free), and of the card.
+
+    `read` brings a model into main memory; a weight of it has `itemsize` bytes there. `wanted` names the mode to run
+    every model in; otherwise it is the roomiest that fits. `moving` is called before weights are kept in another place
+    between two pictures: whoever changed them puts them back.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[ModelSpec, Storage], Model],
+        card: Card,
+        *,
+        itemsize: Callable[[ModelSpec], int],
+        budget: int | None = None,
+        wanted: str = "auto",
+        moving: Callable[[], None] = _nothing,
+    ) -> None:
+        self._read = read
+        self._card = card
+        self._itemsize = itemsize
+        self._moving = moving
+        self._shelf = Shelf(card, budget)
+        self._wanted = next((mode for mode in self._shelf.ladder if mode.name == wanted), None)
+        self._reading: _Reading | None = None
+        self._ahead: _Ahead | None = None
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def lease(
+        self,
+        spec: ModelSpec,
+        *,
+        pixels: int = 0,
+        mode: Mode | None = None,
+        stop: threading.Event | None = None,
+        loading: Callable[[], None] = _nothing,
+        dressed: Callable[[Model], AbstractContextManager[object]] = nullcontext,
+    ) -> Iterator[Model]:
+        """Lend the model for the `with` block; `loading` is called if that means waiting for it.
+
+        Idle models, least recently used first, leave *before* it is loaded: what is held never exceeds the budget. A
+        failed or cancelled load leaves nothing behind. `pixels` of the picture tell how much drawing will take.
+        `dressed` may change the weights: entered and left while they are at rest, all in one place.
+
+        Raises:
+            Cancelled: `stop` was set while it was being loaded; at once.
+            ModelError: it cannot be loaded.
+            OutOfMemory: there is no room for it beside the models on lease.
+        """
+        wish = self._wish(spec, pixels)
+        mode = mode or self._wanted
+        resident = self._take(wish, mode, stop or threading.Event(), loading)
+        try:
+            reserve = self._shelf.needs(wish)
+            chosen = mode or self._shelf.mode(resident, reserve)
+            if chosen.span != resident.mode.span:
+                self._moving()
+            resident.mode = chosen
+            modes.place(chosen, resident.parts, self._card, reserve)
+            with (
+                dressed(resident.model),
+                modes.running(chosen, resident.model, resident.parts, self._card, reserve),
+                self._measured(resident, wish),
+            ):
+                yield resident.model
+        finally:
+            self._give_back(resident)
+
+    def leaner(self, spec: ModelSpec) -> Mode | None:
+        """The rung below the one this model was last run in, for a picture that found no room."""
+        with self._changed:
+            found = self._shelf.of(spec.key)
+        return residency.leaner(self._shelf.ladder, found[0].mode) if found else None
+
+    def lacked(self, spec: ModelSpec) -> tuple[int, int]:
+        """Bytes that the picture which found no room would have taken, weights and all, and bytes there were."""
+        with self._changed:
+            found = self._shelf.of(spec.key)
+            needed = found[0].weight.on_card(found[0].mode) + found[0].lacked if found else 0
+            return needed, self._room()
+
+    def make_room(self, spec: ModelSpec) -> None:
+        """Let everything else go that nobody uses at this moment and nobody pinned."""
+        with self._changed:
+            self._card.clear([part for resident in self._shelf if resident.leases for part in resident.parts])
+            if not self._card.is_separate:
+                kept = {spec.key, *self._shelf.pinned}
+                self._shelf.drop([r for r in self._shelf if not r.leases and r.key not in kept])
+        free()
+
+    def prepare(self, spec: ModelSpec | None) -> None:
+        """Load a model in advance, as soon as nobody draws; instead of the one asked for before. None: none any more.
+
+        Returns at once. It must fit without the model used last and without pinned ones having to leave.
+        """
+        with self._changed:
+            if self._ahead is not None:
+                self._ahead.over.set()
+            reading = self._reading
+            others = reading is not None and (spec is None or reading.wish.spec.key != spec.key)
+            if reading is not None and others and not reading.wanted:
+                reading.load.stop()
+            ahead = self._ahead = None if spec is None else _Ahead(spec)
+            self._changed.notify_all()
+        if ahead is not None:
+            threading.Thread(target=self._fetch, args=(ahead,), name="reading ahead", daemon=True).start()
+
+    def unload(self, key: str) -> None:
+        """Let it go, pinned or not; once it is idle if somebody draws with it."""
+        with self._changed:
+            self._shelf.pinned.discard(key)
+            reading = self._reading
+            if reading is not None and reading.wish.spec.key == key and not reading.wanted:
+                reading.load.stop()
+            for resident in self._shelf.of(key):
+                resident.doomed = True
+            self._shelf.drop([resident for resident in self._shelf.of(key) if not resident.leases])
+        free()
+
+    def pin(self, key: str, on: bool) -> None:
+        """Never let it go by itself, however long it was not used."""
+        with self._changed:
+            (self._shelf.pinned.add if on else self._shelf.pinned.discard)(key)
+
+    def mode(self, key: str) -> str:
+        """The name of the mode a model was run in last; "" if it is not in memory."""
+        with self._changed:
+            return next((resident.mode.name for resident in self._shelf.of(key)), "")
+
+    def peek(self, key: str) -> Model | None:
+        """The model if it is in memory; not to be drawn with."""
+        with self._changed:
+            return next((resident.model for resident in self._shelf.of(key)), None)
+
+    def report(self) -> Memory:
+        with self._changed:
+            return self._shelf.report(None if self._reading is None else self._reading.wish.spec)
+
+    def close(self) -> None:
+        self.prepare(None)
+        with self._changed:
+            while self._reading is not None:
+                self._reading.load.stop()
+                self._changed.wait(_TICK)
+            self._shelf.drop(list(self._shelf))
+        free()
+
+    def _wish(self, spec: ModelSpec, pixels: int) -> Wish:
+        return Wish(spec, footprint.stamp(spec), self._itemsize(spec), pixels)
+
+    def _take(self, wish: Wish, mode: Mode | None, stop: threading.Event, loading: Callable[[], None]) -> Resident:
+        mine: Load[Resident] | None = None
+        while True:
+            with self._changed:
+                reading = self._reading
+                if reading is None:
+                    if mine is not None and mine.error is not None:
+                        raise mine.error
+                    self._shelf.drop([r for r in self._shelf.of(wish.spec.key) if _is_replaced(r, wish)])
+                    storage = mode.storage if mode else self._shelf.storage(wish)
+                    resident = self._shelf.find(wish, storage)
+                    if resident is not None:
+                        resident.leases += 1
+                        self._shelf.touch(resident)
+                        return resident
+                    if not stop.is_set():
+                        mine = self._begin(wish, storage, wanted=True)
+                elif reading.is_for(wish, mode.storage if mode else reading.storage) and not reading.load.stopped:
+                    mine, reading.wanted = reading.load, True
+                else:  # in advance, or abandoned
+                    reading.load.stop()
+                if stop.is_set():
+                    self._abandon(mine)
+                    raise Cancelled("This picture was cancelled.")
+            loading()
+            loading = _nothing
+            with self._changed:
+                if self._reading is not None:
+                    self._changed.wait(_TICK)
+
+    def _abandon(self, load: Load[Resident] | None) -> None:
+        """A picture no longer waits for this; somebody may still want it in advance."""
+        reading, ahead = self._reading, self._ahead
+        if reading is not None and reading.load is load:
+            reading.wanted = False
+            if ahead is None or ahead.over.is_set() or ahead.spec.key != reading.wish.spec.key:
+                reading.load.stop()
+
+    def _give_back(self, resident: Resident) -> None:
+        for part in resident.parts:
+            part.settle()
+        with self._changed:
+            resident.leases -= 1
+            self._shelf.touch(resident)
+            if resident.doomed and not resident.leases:
+                self._shelf.drop([resident])
+            self._changed.notify_all()
+
+    @contextmanager
+    def _measured(self, resident: Resident, wish: Wish) -> Iterator[None]:
+        """Learn what the picture took, or what it lacked; nothing where other things would be measured along."""
+        gauge = Gauge(self._card.place)
+        gauge.start()
+        try:
+            yield
+        except Exception as error:
+            if lacked := tried(error):
+                self._learn(resident, wish, gauge, lacked)
+            raise
+        self._learn(resident, wish, gauge, 0)
+
+    def _learn(self, resident: Resident, wish: Wish, gauge: Gauge, lacked: int) -> None:
+        peak = gauge.peak()
+        with self._changed:
+            if peak is None or self._shelf.leases() > 1:
+                return
+            if lacked:
+                resident.lacked = peak + lacked
+            if resident.mode.span == "model":
+                self._shelf.reserve.took(wish.spec.key, wish.pixels, min(peak + lacked, self._room()))
+
+    def _room(self) -> int:
+        """Bytes for weights and drawing together."""
+        return self._card.room() if self._card.is_separate else self._shelf.budget()
+
+    def _begin(self, wish: Wish, storage: Storage, *, wanted: bool) -> Load[Resident]:
+        leaving = self._shelf.leaving(wish, storage, keep_last=not wanted)
+        if leaving is None:
+            raise self._shelf.too_large(wish, storage)
+        self._shelf.drop(leaving)
+        free()
+        load: Load[Resident] = Load(lambda: self._resident(wish, storage, load), self._ended)
+        self._reading = _Reading(wish, storage, load, wanted)
+        load.start()
+        return load
+
+    def _resident(self, wish: Wish, storage: Storage, load: Load[Resident]) -> Resident:
+        """On the loader's thread. What another model holds already is taken from there."""
+        model = replace(self._read(wish.spec, storage), device=self._card.place)
+        load.check()
+        parts = parts_of(model.pipe.components)
+        with self._changed:
+            known = {part.sketch: part for resident in self._shelf for part in resident.parts if part.sketch}
+        shared = {part.name: twin for part in parts if (twin := known.get(part.sketch)) and twin.same(part)}
+        model.pipe.register_modules(**{name: twin.module for name, twin in shared.items()})
+        parts = tuple(shared.get(part.name, part) for part in parts)
+        load.check()
+        if self._card.place.type == "cuda":
+            for part in parts:
+                part.pin()
+        mode = next(mode for mode in self._shelf.ladder if mode.storage == storage)
+        return Resident(wish, storage, model, parts, weigh(model, parts), mode)
+
+    def _ended(self, load: Load[Resident]) -> None:
+        """On the loader's thread: from now on it can be lent."""
+        with self._changed:
+            self._reading = None
+            resident, load.value = load.value, None
+            if resident is not None:
+                try:
+                    self._shelf.add(resident)
+                except StudioError as lied:
+                    load.error = lied
+            self._changed.notify_all()
+
+    def _fetch(self, ahead: _Ahead) -> None:
+        """The thread of one model asked for in advance."""
+        try:
+            wish = self._wish(ahead.spec, ahead.spec.defaults.width * ahead.spec.defaults.height)
+            read_ahead(footprint.files(ahead.spec), ahead.over)
+            while not ahead.over.wait(_LULL):
+                load = self._begin_ahead(ahead, wish)
+                if load is not None:
+                    load.wait()
+                    if load.error is not None:
+                        raise load.error
+        except (StudioError, OSError) as reason:  # told to whoever draws with it
+            log.info("%s was not read in advance: %s", ahead.spec.title, reason)
+
+    def _begin_ahead(self, ahead: _Ahead, wish: Wish) -> Load[Resident] | None:
+        with self._changed:
+            if self._shelf.of(wish.spec.key):
+                ahead.over.set()
+            if ahead.over.is_set() or self._shelf.leases() or self._reading is not None:
+                return None
+            storage = self._wanted.storage if self._wanted else self._shelf.storage(wish)
+            return self._begin(wish, storage, wanted=False)
+
+
+def _is_replaced(resident: Resident, wish: Wish) -> bool:
+    """On disk, by another model of the same name."""
+    return resident.wish.stamp != wish.stamp and not resident.leases
