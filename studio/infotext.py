@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import studio
+from studio.prompt import lora_tag
 from studio.request import MAX_LOOPS, MAX_MARGIN, GenerationResult, ResolvedRequest
 from studio.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
 
@@ -49,10 +50,18 @@ def write(result: GenerationResult, title: str) -> str:
         "Model hash": result.model_digest,
         "Model": title,
         **(_from_picture(request) if request.init else {}),
+        "Lora hashes": ", ".join(f"{_stem(lora.name)}: {lora.digest}" for lora in result.loras),
+        "Lora layers": "; ".join(f"{_stem(lora.name)}: {lora}" for lora in result.loras),
         "Version": f"Pochade v{studio.__version__}",
     }
     settings = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value != "")
-    return f"{request.full_prompt}\n{NEGATIVE}: {request.full_negative}\n{settings}"
+    tags = "".join(f" {lora_tag(use.model_copy(update={'name': _stem(use.name)}))}" for use in request.full_loras)
+    return f"{request.full_prompt}{tags}\n{NEGATIVE}: {request.full_negative}\n{settings}"
+
+
+def _stem(key: str) -> str:
+    """A1111 calls a LoRA by its file's name alone."""
+    return key.rpartition("/")[2].removesuffix(".safetensors")
 
 
 def _from_picture(request: ResolvedRequest) -> dict[str, object]:

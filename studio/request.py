@@ -276,8 +276,9 @@ class LoraReport:
     skipped: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        """`56 layers and 16 of the text encoder; 3 layers this model does not have (…)`"""
         text = f" and {self.text_layers} of the text encoder" if self.text_layers else ""
-        return "; ".join((f"{self.name}: {self.layers} layers{text}", *self.skipped))
+        return "; ".join((f"{self.layers} layers{text}", *self.skipped))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from studio import __version__, infotext
-from studio.request import GenerationRequest, GenerationResult, Picture, ResolvedRequest
+from studio.prompt import extract_loras
+from studio.request import GenerationRequest, GenerationResult, LoraReport, LoraUse, Picture, ResolvedRequest
 
 A1111 = (
     "a cat <lora:ink:0.8>\nNegative prompt: blurry\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7,"
@@ -45,6 +47,22 @@ def test_the_text_is_laid_out_as_a1111_lays_it_out() -> None:
 def test_the_negative_line_is_there_even_when_empty() -> None:
     assert "\nNegative prompt: \nSteps: 20, " in infotext.write(result(), "v1-5")
     assert "\nNegative prompt: \nSteps: 20, " in infotext.write(result(full_prompt=""), "v1-5")
+
+
+def test_loras_stand_in_the_prompt_and_with_their_hashes_as_a1111_writes_them() -> None:
+    worn = [LoraUse(name="styles/ink wash.safetensors", weight=0.8), LoraUse(name="hands", weight=1, text_weight=0.5)]
+    told = (
+        LoraReport("styles/ink wash.safetensors", "1a2b3c4d5e6f", 192, 72, ("3 OFT layers, which are not supported",)),
+        LoraReport("hands", "0123456789ab", 64, 0),
+    )
+    text = infotext.write(replace(result(full_loras=worn), loras=told), "v1-5")
+    assert text.startswith("a cat <lora:ink wash:0.8> <lora:hands:0.5:1>\nNegative prompt: \nSteps: 20, ")
+    assert 'Lora hashes: "ink wash: 1a2b3c4d5e6f, hands: 0123456789ab"' in text
+    read = infotext.parse(text)
+    assert extract_loras(read[infotext.PROMPT])[1] == (LoraUse(name="ink wash", weight=0.8), worn[1])
+    assert read["Lora layers"] == (
+        "ink wash: 192 layers and 72 of the text encoder; 3 OFT layers, which are not supported; hands: 64 layers"
+    )
 
 
 def test_image_to_image_says_how_strongly() -> None:
