@@ -102,23 +102,24 @@ class Header:
         return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, begin: int = 0, size: int | None = None) -> Header:
     """Reads the header alone, whatever the size of the file.
+
+    With `begin` and `size`, in bytes, of weights that lie within another file; `start` counts from there.
 
     Raises:
         ModelError: the file is something else, damaged, or made to harm.
         OSError: it cannot be opened or read.
     """
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
+        size = os.fstat(file.fileno()).st_size - begin if size is None else size
         try:
+            file.seek(begin)
             start = file.read(9)
             if start[4:] != b"\0\0\0\0{":  # a length of less than 4 GB may well look like the start of a pickle
                 _refuse_strangers(start)
-            if start[:4] == b"GGUF":
-                file.seek(0)
-                return _Gguf(file, size).header()
-            return _safetensors(file, size)
+            file.seek(begin)
+            return _Gguf(file, size).header() if start[:4] == b"GGUF" else _safetensors(file, size)
         except _Damaged as reason:
             raise ModelError(f"“{path.name}” cannot be used: {reason}.") from reason
 
@@ -140,7 +141,6 @@ def _refuse_strangers(start: bytes) -> None:
 
 
 def _safetensors(file: BinaryIO, size: int) -> Header:
-    file.seek(0)
     prefix = file.read(8)
     if len(prefix) < 8:
         raise _Damaged("it ends within its header; download it again")

@@ -42,12 +42,12 @@ def test_the_embedded_model_comes_first_and_is_the_default(tmp_path: Path) -> No
     assert catalog.find(None).key == EMBEDDED
 
 
-def test_folders_are_found_down_to_four_levels_and_named_by_their_path(tmp_path: Path) -> None:
-    folder(tmp_path / "1" / "2" / "3" / "4")
-    folder(tmp_path / "1" / "2" / "3" / "too" / "deep")
+def test_folders_are_found_down_to_eight_levels_and_named_by_their_path(tmp_path: Path) -> None:
+    folder(tmp_path / "1" / "2" / "3" / "4" / "5" / "6" / "7" / "8")
+    folder(tmp_path / "1" / "2" / "3" / "4" / "5" / "6" / "7" / "too" / "deep")
     folder(tmp_path / ".cache" / "hidden")
     catalog = Catalog(tmp_path / "none", (tmp_path,))
-    assert [spec.key for spec in catalog.models()] == ["1/2/3/4"]
+    assert [spec.key for spec in catalog.models()] == ["1/2/3/4/5/6/7/8"]
 
 
 def test_the_same_path_below_two_folders_gives_two_keys(tmp_path: Path) -> None:
@@ -66,10 +66,10 @@ def test_a_model_folder_given_directly_is_a_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pipeline", "unet", "family", "side"),
     [
-        ("StableDiffusionPipeline", {"cross_attention_dim": 768, "sample_size": 64}, "sd1", 512),
+        ("StableDiffusionPipeline", {"cross_attention_dim": 768, "sample_size": 64}, "sd15", 512),
         ("StableDiffusionPipeline", {"cross_attention_dim": 1024, "sample_size": 96}, "sd2", 768),
         ("StableDiffusionXLPipeline", {"cross_attention_dim": 2048, "sample_size": 128}, "sdxl", 1024),
-        ("StableDiffusion3Pipeline", {}, "stablediffusion3", 1024),
+        ("StableDiffusion3Pipeline", {}, "sd3", 1024),
         ("FluxPipeline", {}, "flux", 1024),
     ],
 )

@@ -18,8 +18,10 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     {"", "errors", "settings"},
     {"request", "image", "samplers", "geometry", "canvas", "seam"}
-    | {"family", "families", "headers", "recognise", "recognise_lora", "tensor_names"},
-    {"infotext", "catalog", "presets", "engine", "access", "job_store", "turns"}
+    | {"family", "families", "headers", "recognise", "recognise_lora", "specs", "tensor_names"},
+    {"catalog", "catalog_choices", "catalog_facts", "catalog_folder", "catalog_index", "catalog_names", "catalog_places"}
+    | {"catalog_scan", "hashes"}
+    | {"infotext", "presets", "engine", "access", "job_store", "turns"}
     | {"prompt", "prompt_schedule", "prompt_weights", "wildcards"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
     {"plan", "further"},
