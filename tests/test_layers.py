@@ -20,7 +20,7 @@ FLOORS = (
     {"request", "image", "samplers", "geometry", "canvas", "seam"}
     | {"family", "families", "headers", "recognise", "recognise_lora", "specs", "tensor_names"},
     {"catalog", "catalog_choices", "catalog_facts", "catalog_folder", "catalog_index", "catalog_names", "catalog_places"}
-    | {"catalog_scan", "hashes"}
+    | {"catalog_scan", "catalog_watch", "hashes"}
     | {"infotext", "presets", "engine", "access", "job_store", "turns"}
     | {"prompt", "prompt_schedule", "prompt_weights", "wildcards"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
