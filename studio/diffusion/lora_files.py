@@ -211,7 +211,7 @@ def _plain(path: str) -> str:
     block, clip, kind = name.partition("_self_attn_to_")
     if clip:
         return f"{block}_self_attn_{kind}_proj"
-    return f"{name}_0" if name.endswith("_to_out") else name
+    return name
 
 
 def _digest(path: Path, metadata: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -103,7 +103,9 @@ def _place(modules: Mapping[str, nn.Module], layer: Layer, names: Names, places:
         return f"{layer.unsupported} layers, which are not supported"
     if layer.part not in modules:
         return f"layers for a {layer.part.replace('_', ' ')}, which this model lacks"
-    path = names.of(modules[layer.part]).get(layer.name)
+    known = names.of(modules[layer.part])
+    # Old files leave out that the output of attention is a list.
+    path = known.get(layer.name, known.get(f"{layer.name}_0"))
     if path is None:
         return _ELSEWHERE
     target = modules[layer.part].get_submodule(path)
@@ -124,16 +126,21 @@ def _converted(model: Model, modules: Mapping[str, nn.Module], file: LoraFile, n
     if not hasattr(pipe, "lora_state_dict"):
         return None
     try:
-        told = pipe.lora_state_dict(dict(file.tensors), return_lora_metadata=True)
-    # Each of its converters has errors of its own for what is not its own; the names as they stand count then.
+        # Copies, because some of its converters write into what they are given.
+        told = pipe.lora_state_dict({name: tensor.clone() for name, tensor in file.tensors.items()}, return_alphas=True)
+    # Each converter has errors of its own for what is not its own; the names as they stand count then.
     except Exception:
         log.debug("diffusers cannot translate %s", file.path, exc_info=True)
         return None
-    tensors = dict(told[0])
-    alphas = told[1] if len(told) == 3 and isinstance(told[1], dict) else {}
-    tensors |= {name: torch.tensor(float(alpha)) for name, alpha in alphas.items()}
+    tensors, alphas = told[:2] if isinstance(told, tuple) else (told, None)
+    tensors = {**tensors, **{name: torch.as_tensor(alpha) for name, alpha in (alphas or {}).items()}}
     layers, strange = layered(tensors)
-    return _found(modules, layers, strange, names)
+    found = _found(modules, layers, strange, names)
+    if any(name.endswith(".dora_scale") for name in file.tensors) and not any(
+        "magnitude" in layer.tensors for layer in layers
+    ):
+        return replace(found, skipped=(*found.skipped, "the magnitudes of a DoRA, which diffusers cannot translate"))
+    return found
 
 
 def _check(model: Model, file: LoraFile, found: Match) -> None:
@@ -147,16 +154,18 @@ def _check(model: Model, file: LoraFile, found: Match) -> None:
     if not fitting and kinds:
         raise ModelError(f"The LoRA “{title}” is of a kind that is not supported ({', '.join(kinds)}); choose another.")
     raise ModelError(
-        f"The LoRA “{title}” {_kinship(file, model)}: of its {len(file.layers)} layers {fitting or 'none'} "
+        f"The LoRA “{title}” {_kinship(file, model, misfits)}: of its {len(file.layers)} layers {fitting or 'none'} "
         "find their place. Choose a LoRA and a model that belong together."
     )
 
 
-def _kinship(file: LoraFile, model: Model) -> str:
+def _kinship(file: LoraFile, model: Model, misfits: int) -> str:
     """`is for FLUX.1 and does not fit Mini, a model of Stable Diffusion 1.5`"""
     ours = model.family
     theirs = [families.known(key) for key in file.families]
     if any(family.related == ours.related for family in theirs):
+        if not misfits:
+            return f"is for {ours.title}, but gives its layers names that diffusers cannot translate"
         return f"is for models of another size than {model.spec.title}, though both are of {ours.title}"
     whose = " or ".join(dict.fromkeys(family.title for family in theirs)) or "another family of models"
     what = "" if ours is families.UNKNOWN else f", a model of {ours.title}"
