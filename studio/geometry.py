@@ -79,6 +79,16 @@ def extended(source: Size, margins: Outpaint) -> tuple[Size, Box]:
     return canvas, (margins.left, margins.top, margins.left + width, margins.top + height)
 
 
+def framed(source: Size, left: int, top: int, right: int, bottom: int) -> tuple[Box, Outpaint]:
+    """A frame whose sides lie so many pixels outside of `source`, or inside where that is negative.
+
+    Returns the part of the source inside the frame, empty if the frame misses it, and the margins around that part.
+    """
+    width, height = source
+    kept = max(-left, 0), max(-top, 0), width + min(right, 0), height + min(bottom, 0)
+    return kept, _margins(left=max(left, 0), top=max(top, 0), right=max(right, 0), bottom=max(bottom, 0))
+
+
 def to_aspect(source: Size, width: float, height: float) -> Outpaint:
     """Margins, the same on both sides, that give `source` the proportions `width` : `height`."""
     if source[0] * height < source[1] * width:
@@ -103,8 +113,7 @@ def pan(source: Size, across: int, down: int) -> tuple[Box, Outpaint]:
     width, height = source
     across = _within(across, width)
     down = _within(down, height)
-    kept = (max(across, 0), max(down, 0), width + min(across, 0), height + min(down, 0))
-    return kept, _margins(left=max(-across, 0), right=max(across, 0), top=max(-down, 0), bottom=max(down, 0))
+    return framed(source, -across, -down, across, down)
 
 
 def _within(shift: int, length: int) -> int:

@@ -128,3 +128,25 @@ def test_panning_keeps_the_size_and_some_of_the_picture(source: Size, across: in
 
 def test_panning_to_the_right_cuts_the_left_and_adds_on_the_right() -> None:
     assert geometry.pan((200, 100), 50, -10) == ((50, 0, 200, 90), Outpaint(right=50, top=10))
+
+
+FRAME = st.integers(-5000, 5000)
+
+
+@given(SIZES, FRAME, FRAME, FRAME, FRAME)
+def test_a_frame_is_what_is_kept_and_margins_around_it(
+    source: Size, left: int, top: int, right: int, bottom: int
+) -> None:
+    kept, margins = geometry.framed(source, left, top, right, bottom)
+    if not inside(kept, source):
+        assert source[0] + left + right <= max(left, 0) + max(right, 0) or source[1] + top + bottom <= max(
+            top, 0
+        ) + max(bottom, 0)
+        return
+    (width, height), inner = geometry.extended((kept[2] - kept[0], kept[3] - kept[1]), margins)
+    capped = [max(side - 4096, 0) for side in (left, top, right, bottom)]
+    assert width == source[0] + left + right - capped[0] - capped[2]
+    assert height == source[1] + top + bottom - capped[1] - capped[3]
+    assert (inner[0], inner[1]) == (margins.left, margins.top)
+    for outside, cut in ((margins.left, kept[0]), (margins.top, kept[1])):
+        assert not (outside and cut), "a side lies either outside or inside"

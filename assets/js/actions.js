@@ -6,19 +6,18 @@ import { isFavourite, onFavourite, toggleFavourite } from "./session.js";
 import { beginCompare } from "./compare.js";
 import { showFilm } from "./film.js";
 import { reuse } from "./form.js";
-import { go } from "./routes.js";
+import { furtherMenu, sendButtons } from "./further.js";
 import { complain, toast } from "./notices.js";
 
 /** A row of buttons for the picture `current()` gives; call its `refresh` when that changes. `more` are added last. */
-export function actionRow(current, { reuseLabel = "Reuse settings", before = () => {}, more = [] } = {}) {
+export function actionRow(current, { before = () => {}, more = [] } = {}) {
   const download = el("a", { class: "tool", title: "Download", "aria-label": "Download", download: true }, icon("download"));
   const star = iconButton("star", "Favourite", () => toggleFavourite(current()), { "aria-pressed": "false" });
   const full = el("a", { class: "tool", title: "Open full size", "aria-label": "Open full size", target: "_blank", rel: "noopener" }, icon("expand"));
-  const again = iconButton("sliders", reuseLabel, useSettings, { text: true });
+  const again = iconButton("sliders", "Reuse settings", useSettings, { text: true });
   function useSettings() {
     before();
     reuse(current());
-    go("create");
   }
   function compare() {
     before();
@@ -28,6 +27,8 @@ export function actionRow(current, { reuseLabel = "Reuse settings", before = () 
     "div",
     { class: "actions", role: "toolbar", "aria-label": "This picture" },
     again,
+    ...sendButtons(current, before),
+    furtherMenu(current, before),
     el("span", { class: "gap" }),
     star,
     download,

@@ -7,6 +7,7 @@ export const url = {
   file: (id) => `${root()}/pictures/${encodeURIComponent(id)}/file`,
   download: (id) => `${root()}/pictures/${encodeURIComponent(id)}/file?download=1`,
   thumb: (id) => `${root()}/pictures/${encodeURIComponent(id)}/thumb`,
+  input: (id, field) => `${root()}/pictures/${encodeURIComponent(id)}/inputs/${field}`,
   film: (id) => `${root()}/pictures/${encodeURIComponent(id)}/film`,
 };
 
@@ -33,6 +34,10 @@ export const saveAgain = (id) => ask("POST", `/jobs/${encodeURIComponent(id)}/sa
 export const pictures = (query) => ask("GET", `/pictures?${new URLSearchParams(query)}`);
 export const facets = () => ask("GET", "/facets");
 export const picture = (id) => ask("GET", at(id));
+/** A new job that grows out of a picture; each answers { id, state }. */
+export const vary = (id, how) => ask("POST", `${at(id)}/variation`, { how });
+export const pan = (id, across, down) => ask("POST", `${at(id)}/pan`, { across, down });
+export const zoomOut = (id, factor) => ask("POST", `${at(id)}/zoom`, { factor });
 export const setFavourite = (id, on) => ask("POST", `${at(id)}/favourite`, { on });
 export const trash = (id) => ask("POST", `${at(id)}/trash`);
 export const restore = (id) => ask("POST", `${at(id)}/restore`);

@@ -1,41 +1,10 @@
 // The canvas's controls: one row of tools, one row of what the chosen tool can vary.
 
-import { el } from "./dom.js";
-
-const SVG = "http://www.w3.org/2000/svg";
-
-// Lines on a 24 × 24 grid, as the page's other icons.
-const GLYPHS = {
-  brush: "M14.5 4.5 20 10l-8.5 8.5-5.5-5.5zM6 13c-2.5 1-2.3 4.5-4 6.5 3 1.3 7.5 1 9-1.5",
-  eraser: "M9 19.5 3.5 14a1.5 1.5 0 0 1 0-2L12 3.5a1.5 1.5 0 0 1 2 0L20.5 10a1.5 1.5 0 0 1 0 2L13 19.5zM8 8l8.5 8.5M9 19.5h11",
-  rectangle: "M4 6h16v12H4z",
-  lasso: "M12 4c5 0 9 2.5 9 6s-4 6-9 6-9-2.5-9-6 4-6 9-6M7 15.5c-2.5.5-2.5 3.5 0 3.5s2 2.5.5 3",
-  fill: "M11 3 3.5 10.5a1.5 1.5 0 0 0 0 2l6 6a1.5 1.5 0 0 0 2 0L19 11zM4 12.5h13.5M20.5 15c1.200 2 1.600 2.600 1.600 3.600a1.600 1.600 0 0 1-3.200 0c0-1 .4-1.600 1.600-3.600",
-  undo: "M8 5 3.5 9.5 8 14M4 9.5h10.5a5.5 5.5 0 0 1 0 11H9",
-  redo: "M16 5l4.5 4.5L16 14M20 9.5H9.5a5.5 5.5 0 0 0 0 11H15",
-  invert: "M12 3.5a8.5 8.5 0 1 0 0 17zM12 3.5a8.5 8.5 0 0 1 0 17M12 8h6.800M12 12h8.5M12 16h6.800",
-  clear: "M4 7h16M10 11v6M14 11v6M6 7l1 13h10l1-13M9 7V4h6v3",
-  eye: "M2.5 12C5 7.5 8.3 5.5 12 5.5s7 2 9.5 6.5c-2.5 4.5-5.800 6.5-9.5 6.5S5 16.5 2.5 12M12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6",
-  minus: "M5 12h14",
-  plus: "M12 5v14M5 12h14",
-  open: "M4 4h16a1 1 0 0 1 1 1v14a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1V5a1 1 0 0 1 1-1M3 16l5-5 4 4 3-3 6 6M15.5 8.5v.01",
-  page: "M6 3h8l5 5v13H6zM14 3v5h5",
-};
-
-function glyph(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", GLYPHS[name]);
-  svg.append(path);
-  return svg;
-}
+import { el, icon } from "./dom.js";
 
 function button(name, label, keys, onclick, attributes = {}) {
   const title = keys ? `${label} (${keys.replace("Control", "Ctrl")})` : label;
-  return el("button", { type: "button", class: "tool", title, "aria-label": label, "aria-keyshortcuts": keys, onclick, ...attributes }, glyph(name));
+  return el("button", { type: "button", class: "tool", title, "aria-label": label, "aria-keyshortcuts": keys, onclick, ...attributes }, icon(name));
 }
 
 /** A slider with its number; `scale`: { min, max, show(value) → number, read(number) → value, at(value) → 0…1, from(0…1) }. */
@@ -109,12 +78,12 @@ export function buildBar(canvas) {
   const undo = button("undo", "Undo", "Control+Z", act("undo"));
   const redo = button("redo", "Redo", "Control+Shift+Z", act("redo"));
   const invert = mode !== "sketch" && button("invert", mode === "line" ? "Invert the lines" : "Invert the mask", "I", act("invert"));
-  const clear = button("clear", "Clear", "Delete", act("clear"));
+  const clear = button("trash", "Clear", "Delete", act("clear"));
   const eye = button("eye", "Show what is painted", "V", act("toggle"));
   const zoom = el("button", { type: "button", class: "tool canvas-zoom", title: "Whole picture (0)", "aria-keyshortcuts": "0", onclick: act("fit") });
   const smaller = button("minus", "Zoom out", "-", act("zoomOut"));
   const larger = button("plus", "Zoom in", "+", act("zoomIn"));
-  const open = button("open", "Open a picture", null, () => canvas.choose());
+  const open = button("picture", "Open a picture", null, () => canvas.choose());
   const page = mode !== "mask" && button("page", "New blank page", null, () => canvas.blank());
   const rule = () => el("span", { class: "canvas-rule", "aria-hidden": "true" });
   const bar = el(

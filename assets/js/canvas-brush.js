@@ -56,6 +56,19 @@ export function rectangle(edit, [x0, y0, x1, y1]) {
   return touched;
 }
 
+/** The red of `pixels`, RGBA of the whole layer, as coverage. */
+export function stencil(edit, pixels) {
+  const { layer } = edit;
+  const touched = [...layer.meeting([0, 0, layer.width, layer.height])];
+  for (const [i, [x0, y0, x1, y1]] of touched) {
+    const left = (i % layer.columns) * TILE;
+    const top = Math.floor(i / layer.columns) * TILE;
+    const { raise } = edit.tile(i);
+    for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) raise(y * TILE + x, pixels[4 * ((top + y) * layer.width + left + x)]);
+  }
+  return touched;
+}
+
 const SLICES = 4; // scan lines per row of pixels: edges are smooth to 1/4 pixel down and exactly across
 
 /** The inside of a closed polygon of points [x, y], by the nonzero rule: loops drawn twice stay inside. */

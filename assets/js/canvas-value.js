@@ -2,7 +2,7 @@
 
 import { png } from "./canvas-png.js";
 
-const dataUrl = (blob) =>
+export const dataUrl = (blob) =>
   new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);

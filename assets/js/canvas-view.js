@@ -3,6 +3,7 @@
 // the place, "dots"), and the page's CSS pixels, in which pointers speak.
 
 import { TILE } from "./canvas-layer.js";
+import { bounds, drawFrame } from "./canvas-frame.js";
 
 const MOST = 64; // dots for one pixel of the picture
 const MARGIN = 0.92; // how much of the place a fitted picture takes
@@ -24,6 +25,7 @@ export class View {
     this.top = 0;
     this.fitted = true;
     this.tint = "#e0532f";
+    this.sides = [0, 0, 0, 0]; // of a frame around the picture
     this.shape = null; // an outline in the making: points [x, y] of the picture
     this.stamps = new Map(); // tile → a small canvas of it
     this.due = { ground: false, box: null };
@@ -55,8 +57,16 @@ export class View {
   }
 
   fit() {
-    const { width, height } = this.sheet;
-    return Math.min((this.overlay.width / width) * MARGIN, (this.overlay.height / height) * MARGIN, 16);
+    const [left, top, right, bottom] = bounds(this.sheet, this.sides);
+    return Math.min((this.overlay.width / (right - left)) * MARGIN, (this.overlay.height / (bottom - top)) * MARGIN, 16);
+  }
+
+  /** A frame around the picture: how far its sides lie outside, left, top, right, bottom. */
+  setFrame(sides) {
+    if (sides.join() === this.sides.join()) return;
+    this.sides = sides;
+    if (this.sheet && this.fitted) this.showAs({ fitted: true });
+    else this.redraw();
   }
 
   /** How it is looked at, independent of the screen: { fitted, zoom: scale by that of the fitted picture, middle }. */
@@ -67,8 +77,8 @@ export class View {
   showAs(look) {
     this.wanted = look;
     this.fitted = look?.fitted ?? true;
-    const { width, height } = this.sheet;
-    const [x, y] = this.fitted ? [width / 2, height / 2] : look.middle;
+    const [left, top, right, bottom] = bounds(this.sheet, this.sides);
+    const [x, y] = this.fitted ? [(left + right) / 2, (top + bottom) / 2] : look.middle;
     this.scale = this.fitted ? this.fit() : Math.min(MOST, this.fit() * look.zoom);
     this.left = this.overlay.width / 2 - x * this.scale;
     this.top = this.overlay.height / 2 - y * this.scale;
@@ -187,11 +197,12 @@ export class View {
     if (!bitmap) {
       context.fillStyle = "#fff";
       context.fillRect(x0, y0, x1 - x0, y1 - y0);
-      return;
+    } else {
+      context.imageSmoothingEnabled = this.scale < 2;
+      context.imageSmoothingQuality = this.scale < 0.5 ? "medium" : "high";
+      context.drawImage(bitmap, x0, y0, x1 - x0, y1 - y0);
     }
-    context.imageSmoothingEnabled = this.scale < 2;
-    context.imageSmoothingQuality = this.scale < 0.5 ? "medium" : "high";
-    context.drawImage(bitmap, x0, y0, x1 - x0, y1 - y0);
+    drawFrame(context, this.sheet, this.sides, this.#x, this.#y, devicePixelRatio);
   }
 
   // Edges on whole dots: neighbouring tiles meet without a seam.

@@ -5,7 +5,8 @@
 
 import { el, remember, remembered } from "./dom.js";
 import { toast } from "./notices.js";
-import { Layer } from "./canvas-layer.js";
+import { Edit, Layer } from "./canvas-layer.js";
+import { stencil } from "./canvas-brush.js";
 import { History } from "./canvas-history.js";
 import { Store } from "./canvas-store.js";
 import { View } from "./canvas-view.js";
@@ -15,7 +16,7 @@ import { fetchPicture, readSource } from "./canvas-source.js";
 import { isListening, listen } from "./canvas-inputs.js";
 import { Value } from "./canvas-value.js";
 
-const PLACEHOLDER = "canvas:";
+const PLACEHOLDER = "\ue000canvas:"; // as studio/ui/canvas.py writes it
 const canvases = new Map(); // id → Canvas
 const awaited = new Map(); // id → functions waiting for a canvas that is not there yet
 
@@ -150,6 +151,30 @@ class Canvas {
     } finally {
       this.easel.toggleAttribute("data-busy", false);
     }
+  }
+
+  /** Paint a mask kept as a picture, as one step that can be undone. */
+  async paint(address) {
+    const { sheet } = this;
+    if (!sheet || sheet.layer.colour) return;
+    try {
+      const bitmap = await createImageBitmap(await fetchPicture(address));
+      const { width, height, layer } = sheet;
+      const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+      context.drawImage(bitmap, 0, 0, width, height);
+      bitmap.close();
+      if (sheet !== this.sheet) return;
+      const edit = new Edit(layer, {});
+      this.view.refresh(stencil(edit, context.getImageData(0, 0, width, height).data));
+      this.commit(edit.finish());
+    } catch {
+      return; // without its mask
+    }
+  }
+
+  /** How far the sides of an outpainting's frame lie outside of the picture: left, top, right, bottom. */
+  setFrame(sides) {
+    this.view.setFrame(sides);
   }
 
   blank([width, height] = this.page) {

@@ -31,16 +31,9 @@ export function pickedForCompare(id) {
 
 async function showCompare(first, second) {
   const [before, after] = await Promise.all([picture(first), picture(second)]);
-  const line = el("input", { type: "range", min: "0", max: "100", step: "0.5", value: "50", class: "compare-range", "aria-label": "Where the two pictures meet" });
-  const frame = el(
-    "div",
-    { class: "compare-frame", style: `--w:${after.width};--h:${after.height};--cut:50%` },
-    el("img", { src: url.file(second), alt: `Right: ${after.prompt}` }),
-    el("img", { src: url.file(first), alt: `Left: ${before.prompt}`, class: "compare-left" }),
-    el("div", { class: "compare-line", "aria-hidden": "true" }),
-    line,
-  );
-  line.addEventListener("input", () => frame.style.setProperty("--cut", `${line.value}%`));
+  const left = el("img", { src: url.file(first), alt: `Left: ${before.prompt}` });
+  const right = el("img", { src: url.file(second), alt: `Right: ${after.prompt}` });
+  const { frame, line } = slider(left, right, after);
   const dialog = el(
     "dialog",
     { class: "sheet wide compare", "aria-label": "Compare two pictures", onclose: () => dialog.remove() },
@@ -51,6 +44,34 @@ async function showCompare(first, second) {
   document.body.append(dialog);
   dialog.showModal();
   line.focus();
+}
+
+/** `left` over `right`, up to a line to pull; `size` is the picture's: { width, height }. */
+function slider(left, right, { width, height }) {
+  const line = el("input", { type: "range", min: "0", max: "100", step: "0.5", value: "50", class: "compare-range", "aria-label": "Where the two pictures meet" });
+  const frame = el(
+    "div",
+    { class: "compare-frame", style: `--w:${width};--h:${height};--cut:50%` },
+    right,
+    el("div", { class: "compare-left" }, left),
+    el("div", { class: "compare-line", "aria-hidden": "true" }),
+    line,
+  );
+  line.addEventListener("input", () => frame.style.setProperty("--cut", `${line.value}%`));
+  return { frame, line };
+}
+
+const FITS = { crop: "cover", stretch: "fill", fill: "contain", keep: "fill" };
+
+/** A result over what it was made from, as `picture` tells of it; null if it was made from words alone. */
+export function beforeAndAfter({ id, prompt, width, height, request }) {
+  if (!request?.init) return null;
+  const { left = 0, top = 0, right = 0, bottom = 0 } = request.outpaint ?? {};
+  const [across, down] = [(side) => `${(100 * side) / width}%`, (side) => `${(100 * side) / height}%`];
+  const place = `inset:${down(top)} ${across(right)} ${down(bottom)} ${across(left)};width:${across(width - left - right)};height:${down(height - top - bottom)};object-fit:${FITS[request.resize] ?? "fill"}`;
+  const source = el("img", { src: url.input(id, "init"), alt: "Left: what it was made from", style: place });
+  const result = el("img", { src: url.file(id), alt: `Right: ${prompt || "the result"}` });
+  return slider(source, result, { width, height }).frame;
 }
 
 const TOLD = [

@@ -1,19 +1,19 @@
 // The form's small comforts, around Gradio's own controls: examples, folds, sizes, seeds, styles, memory.
 
 import { el, icon, iconButton, remember, remembered as recall, setText } from "./dom.js";
-import { follow, session } from "./session.js";
-import { quiet, say, toast } from "./notices.js";
+import { session } from "./session.js";
+import { say } from "./notices.js";
 
 const SETTINGS = "settings";
 const listeners = new Set();
-let facts = { names: [], examples: [], longest: Infinity, defaults: {}, styles: {} };
+let facts = { names: [], examples: [], longest: Infinity, defaults: {}, styles: {}, usual: {} };
 let current = null; // field name → value, once the form has been filled
 let saving = 0;
 
 const field = (id) => document.querySelector(`#${id} textarea, #${id} input`);
 
 /** Type `text` into one of Gradio's fields, as the artist would. */
-function type(id, text) {
+export function type(id, text) {
   const input = field(id);
   if (!input) return;
   const kind = input instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
@@ -25,12 +25,20 @@ function type(id, text) {
 /** What the chosen model likes, by field name. */
 const likes = () => facts.defaults[current?.model] ?? Object.values(facts.defaults)[0] ?? {};
 
-const RESET = { width: () => "", height: () => "", seed: () => "", count: () => "1", steps: () => String(likes().steps), guidance: () => String(likes().guidance) };
+const RESET = {
+  width: () => "",
+  height: () => "",
+  seed: () => "",
+  count: () => "1",
+  steps: () => String(likes().steps),
+  guidance: () => String(likes().guidance),
+};
+const usual = (name) => RESET[name]?.() ?? (name in facts.usual ? String(facts.usual[name]) : null);
 
 /** Double-clicking the name of a setting puts its default back. */
 document.addEventListener("dblclick", ({ target }) => {
-  const name = target.closest?.("label, [data-testid=block-info]") && Object.keys(RESET).find((id) => target.closest(`#${id}`));
-  if (name && !target.matches("input")) type(name, RESET[name]());
+  const name = target.closest?.("label, [data-testid=block-info]") && facts.names.find((id) => usual(id) !== null && target.closest(`#${id}`));
+  if (name && !target.matches("input") && !field(name)?.matches("[type=radio], [type=checkbox]")) type(name, usual(name));
 });
 
 /** A text area with megabytes in it stops every browser for minutes, so such a paste does not get that far. */
@@ -44,7 +52,8 @@ document.addEventListener("paste", (event) => {
   say(`That text has ${pasted.toLocaleString("en")} characters and was not pasted; a prompt may have at most ${facts.longest.toLocaleString("en")}.`, "error");
 });
 
-function onShown(listener) {
+/** `listener` is told the values of all controls, by name, now and whenever one has changed. */
+export function onShown(listener) {
   listeners.add(listener);
   if (current) listener(current);
 }
@@ -83,18 +92,6 @@ function save() {
 }
 
 addEventListener("pagehide", () => saving && save());
-
-/** Gradio: what became of a request: { job }, { reused } or { error }. */
-export function answer(told) {
-  if (told?.error) say(told.error, "error");
-  else if (told?.job) {
-    quiet();
-    follow(told.job);
-  } else if (told?.reused) {
-    quiet();
-    toast("These are the settings of that picture, its seed included.");
-  }
-}
 
 export function generate() {
   // Leaving a number field makes Gradio take over what was typed.
@@ -162,9 +159,15 @@ export function fold(element, [name, title]) {
   onShown((values) => setText(summary, SUMMARIES[name](values)));
 }
 
+const signed = (value) => (value > 0 ? `+${value}` : `−${-value}`);
+const SIDES = ["left", "top", "right", "bottom"];
+
 const SUMMARIES = {
   negative: ({ negative }) => negative?.trim() ?? "",
   sampling: ({ sampler, scheduler, steps, guidance }) => `${sampler} ${scheduler} · ${steps} steps · ${guidance}`,
+  loops: ({ loops, loop_decay: kept }) => (loops > 1 ? `${loops}, strength × ${kept}` : "one"),
+  mask: ({ mask_blur: blur, soft, invert }) => [`blur ${blur} px`, soft && "soft", invert && "inverted"].filter(Boolean).join(" · "),
+  outpaint: (values) => SIDES.filter((side) => values[side]).map((side) => `${side} ${signed(values[side])}`).join(" · ") || "no margins",
 };
 
 export function stylePreview(element) {

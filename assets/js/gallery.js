@@ -98,7 +98,7 @@ export function mount(element) {
     const star = iconButton("star", "Favourite", () => toggleFavourite(facts.id), { class: "tool tile-star", tabindex: "-1", "aria-pressed": String(facts.favourite) });
     const img = el("img", { src: url.thumb(facts.id), alt: facts.prompt || "A picture without a prompt", loading: "lazy", decoding: "async" });
     img.addEventListener("error", () => item.setAttribute("data-missing", ""), { once: true });
-    const button = el("button", { type: "button", class: "tile", tabindex: "-1", title: facts.prompt, onclick: () => pickedForCompare(facts.id) || open(facts.id) }, img);
+    const button = el("button", { type: "button", class: "tile", tabindex: "-1", title: facts.prompt, "data-picture": facts.id, onclick: () => pickedForCompare(facts.id) || open(facts.id) }, img);
     const item = el("li", { "data-missing": facts.missing }, button, filters.trashed() ? null : star);
     knowFavourite(facts.id, facts.favourite);
     tiles.set(facts.id, { item, button, star, facts });
@@ -203,7 +203,7 @@ export function mount(element) {
   // New pictures make the first page old; it is asked for again when it is looked at.
   let known = "";
   subscribe(() => {
-    const made = [live.board?.running, ...(live.board?.recent ?? [])].flatMap((job) => job?.pictures ?? []).join();
+    const made = [live.board?.running, ...(live.board?.waiting ?? []), ...(live.board?.recent ?? [])].flatMap((job) => job?.pictures ?? []).join();
     if (made === known) return;
     known = made;
     if (route() === "gallery" && !stale && !filters.trashed()) renew();

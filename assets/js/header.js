@@ -6,7 +6,9 @@ import { showHelp } from "./shortcuts.js";
 import { onRoute } from "./routes.js";
 
 const TABS = [
-  ["create", "Text to image"],
+  ["create", "Text"],
+  ["image", "Image"],
+  ["inpaint", "Inpaint"],
   ["gallery", "Gallery"],
 ];
 

@@ -3,12 +3,20 @@
 import * as live from "./live.js";
 import * as routes from "./routes.js";
 import { listen } from "./shortcuts.js";
-import { answer, generate, remembered, restored, shown, swapSize } from "./form.js";
+import { generate, remembered, restored, shown, swapSize } from "./form.js";
+import { answer, taken, toggleView } from "./rooms.js";
+import { sendFromHere } from "./further.js";
 import { stop } from "./session.js";
 import { cancelCompare, comparing } from "./compare.js";
 
 // What the page's Gradio events call.
-Object.assign(window.pochade, { answer, remembered, restored, shown });
+Object.assign(window.pochade, { answer, remembered, restored, shown, taken });
 routes.start();
 live.start();
-listen({ generate, stop: () => (comparing.first ? cancelCompare() : stop()), swap: swapSize });
+listen({
+  generate,
+  stop: () => (comparing.first ? cancelCompare() : stop()),
+  swap: swapSize,
+  toggleView,
+  send: sendFromHere,
+});

@@ -1,14 +1,20 @@
 // Which tab is shown: the address says it, so reload and the back button work.
 
-const TABS = ["create", "gallery"];
+/** The tabs where pictures are made share one form and one stage; image and inpaint have a canvas of their own. */
+export const ROOMS = ["create", "image", "inpaint"];
+const TABS = [...ROOMS, "gallery"];
 const listeners = new Set();
+let room = ROOMS[0]; // the one the artist was in last
 
 export const route = () => {
   const asked = location.hash.slice(1);
   return TABS.includes(asked) ? asked : TABS[0];
 };
 
+export const inRoom = () => ROOMS.includes(route());
+
 function show() {
+  if (inRoom()) room = route();
   document.documentElement.dataset.tab = route();
   for (const listener of listeners) listener(route());
 }
@@ -21,6 +27,9 @@ export function onRoute(listener) {
 export function go(tab) {
   if (route() !== tab) location.hash = tab;
 }
+
+/** To where pictures are made, as the artist left it. */
+export const goBack = () => go(room);
 
 export function start() {
   addEventListener("hashchange", show);

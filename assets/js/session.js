@@ -100,7 +100,8 @@ subscribe(() => {
 
 function gather(board) {
   // Newest first: of the job being drawn, then of the finished ones; within a job the last picture is the newest.
-  const news = [board.running, ...board.recent].flatMap((job) => (job ? [...job.pictures].reverse() : []));
+  // A waiting job has pictures already if it gave way to somebody else's.
+  const news = [board.running, ...board.waiting, ...board.recent].flatMap((job) => (job ? [...job.pictures].reverse() : []));
   const fresh = news.filter((id) => !session.pictures.includes(id) && !gone.has(id));
   if (fresh.length) {
     session.pictures = [...fresh, ...session.pictures].slice(0, KEPT);

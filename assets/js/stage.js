@@ -4,10 +4,11 @@ import { duration, el, fill, icon, iconButton, isTyping, setText } from "./dom.j
 import { picture, url } from "./api.js";
 import { live, subscribe } from "./live.js";
 import { cancel, choose, forget, inFront, knowFavourite, onSession, session, stop } from "./session.js";
-import { cancelCompare, comparing, onCompare, pickedForCompare } from "./compare.js";
+import { beforeAndAfter, cancelCompare, comparing, onCompare, pickedForCompare } from "./compare.js";
 import { actionRow } from "./actions.js";
 import { notice, onNotice, quiet } from "./notices.js";
-import { route } from "./routes.js";
+import { inRoom } from "./routes.js";
+import { onView, setView, view } from "./rooms.js";
 
 export function mount(element) {
   const caption = el("p", { class: "caption" });
@@ -15,23 +16,39 @@ export function mount(element) {
   const status = buildStatus();
   const strip = buildStrip();
   const { row, refresh } = actionRow(() => easel.shown());
-  element.replaceChildren(el("section", { class: "stage", "aria-label": "Picture" }, easel.element, status, caption, row, strip));
+  const comparison = el("div", { class: "easel comparison" });
+  element.replaceChildren(el("section", { class: "stage", "aria-label": "Picture" }, easel.element, comparison, status, caption, row, strip));
   let awaited = null;
   onSession(() => {
     if (session.awaited && session.awaited !== awaited) easel.element.scrollIntoView({ block: "nearest", behavior: "smooth" });
     awaited = session.awaited;
     easel.update();
     refresh();
+    compare();
   });
+  onView(() => compare());
+
+  let compared = null;
+  async function compare() {
+    const id = inFront();
+    if (view() !== "compare" || id === compared) return;
+    compared = id;
+    const facts = id && (await picture(id).catch(() => null));
+    if (compared !== id) return;
+    fill(comparison, (facts && beforeAndAfter(facts)) ?? nothingBefore.cloneNode(true));
+  }
+
   addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!step || route() !== "create" || document.querySelector("dialog[open]") || isTyping(event.target)) return;
+    if (!step || !inRoom() || view() === "canvas" || document.querySelector("dialog[open]") || isTyping(event.target)) return;
     if (event.target.closest?.("[role=slider], input, [role=listbox], [role=group]")) return;
     const at = session.pictures.indexOf(easel.shown());
     const next = session.pictures[at + step];
     if (next) choose(next);
   });
 }
+
+const nothingBefore = el("div", { class: "empty" }, icon("compare"), el("p", { class: "empty-title" }, "This picture was made from words alone"), el("p", { class: "quiet" }, "Results made from a picture stand here beside it."));
 
 /** The large place. `shown()` is the finished picture in it, null while one forms there; `told` is given its facts. */
 function buildEasel(told) {
@@ -177,6 +194,12 @@ function describe(facts, caption) {
   caption.replaceChildren(el("span", { class: "caption-prompt", title: facts.prompt }, facts.prompt), el("span", { class: "caption-facts" }, parts.filter(Boolean).join(" · ")));
 }
 
+/** A picture chosen in the strip is one to look at, also while the canvas is in front. */
+function pick(id) {
+  choose(id);
+  if (view() === "canvas") setView("result");
+}
+
 function buildStrip() {
   const list = el("ul", { class: "strip", "aria-label": "This session’s pictures" });
   const hint = el("div", { class: "compare-hint" }, el("span", {}, "Choose the picture to compare with."), el("button", { type: "button", class: "tool with-text", onclick: cancelCompare }, "Cancel"));
@@ -185,13 +208,13 @@ function buildStrip() {
 
   function tile(id) {
     const img = el("img", { src: url.thumb(id), alt: "", width: "72", height: "72", decoding: "async", loading: "lazy", onerror: () => forget(id) });
-    const button = el("button", { type: "button", class: "thumb", onclick: () => pickedForCompare(id) || choose(id) }, img);
+    const button = el("button", { type: "button", class: "thumb", "data-picture": id, onclick: () => pickedForCompare(id) || pick(id) }, img);
     const item = el("li", {}, button);
     return { item, button };
   }
 
   const liveImage = el("img", { alt: "" });
-  const liveButton = el("button", { type: "button", class: "thumb live", "aria-label": "The picture being drawn", onclick: () => choose(null) }, liveImage);
+  const liveButton = el("button", { type: "button", class: "thumb live", "aria-label": "The picture being drawn", onclick: () => pick(null) }, liveImage);
   const liveTile = el("li", {}, liveButton);
 
   function waitingTile(job) {

@@ -19,7 +19,6 @@ export function openView(id, around) {
   const { row, refresh } = around.trashed
     ? { row: el("div", { class: "actions" }, iconButton("restore", "Restore", () => beside(around.bringBack), { text: true })), refresh: () => {} }
     : actionRow(() => shown, {
-        reuseLabel: "Send settings to text to image",
         before: leave,
         more: [show, iconButton("trash", "Move to the trash", () => beside(around.remove))],
       });
@@ -58,6 +57,7 @@ export function openView(id, around) {
 
   async function present(wanted) {
     shown = wanted;
+    if (!around.trashed) dialog.dataset.picture = wanted;
     img.src = url.file(wanted);
     refresh();
     try {

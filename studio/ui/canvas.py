@@ -23,6 +23,8 @@ from studio.ui.widget import widget
 #: `mask`: what is to be repainted. `sketch`: colours over a picture or a blank page. `line`: black lines on either.
 Mode = Literal["mask", "sketch", "line"]
 
+#: Begins the values of components that the browser fills in; a character that nobody types.
+MARK: Final = "\ue000"
 #: The `js` of an event that takes a canvas: fills in what is on it, and leaves its other inputs as they are.
 TAKE: Final = "async (...values) => (await import(`${window.pochade.scripts}/canvas.js`)).fetchInto(values)"
 
@@ -70,15 +72,22 @@ class _Sent(BaseModel):
     problem: str | None = Field(None, max_length=400)
 
 
-def place(name: str, mode: Mode, *, max_pixels: int, page: tuple[int, int] = (512, 512)) -> gr.Textbox:
+def place(
+    name: str, mode: Mode, *, max_pixels: int, page: tuple[int, int] = (512, 512), script: str = "canvas"
+) -> gr.Textbox:
     """Put a canvas here and return the input that stands for it in events with `js=TAKE`.
 
     `name` is unique on the page; the browser remembers the canvas by it. `page` is the width and height of a new blank
-    page in pixels.
+    page in pixels. `script` is the module that mounts it: the canvas's own at once, another one when it sees fit.
     """
-    limits = {"pixels": max_pixels, "side": image.MIN_SIDE, "bytes": _LARGEST_FILE, "total": _LARGEST_VALUE}
-    widget("canvas", data={"id": name, "mode": mode, "limits": limits, "page": page}, elem_id=f"canvas-{name}")
-    return gr.Textbox(f"canvas:{name}", visible=False)
+    data = {"id": name, "mode": mode, "limits": limits(max_pixels), "page": page}
+    widget(script, data=data, elem_id=f"canvas-{name}")
+    return gr.Textbox(f"{MARK}canvas:{name}", visible=False)
+
+
+def limits(max_pixels: int) -> dict[str, int]:
+    """For the scripts: pixels of a picture at most, and a side at least; bytes of its file and of a whole value."""
+    return {"pixels": max_pixels, "side": image.MIN_SIDE, "bytes": _LARGEST_FILE, "total": _LARGEST_VALUE}
 
 
 def read(sent: object, max_pixels: int) -> Sheet | None:

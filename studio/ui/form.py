@@ -32,7 +32,7 @@ EXAMPLES: Final = (
 )
 _SEED = re.compile(r"-?[0-9]{1,20}")
 #: What the browser remembers by name: plain values, nothing that could be code.
-_Saved: Final = TypeAdapter(dict[str, str | float | list[str] | None])
+_Saved: Final = TypeAdapter(dict[str, bool | str | float | list[str] | None])
 _REMEMBERED_AT_MOST: Final = 200_000
 
 
@@ -74,8 +74,12 @@ NAMES: Final = tuple(field.name for field in fields(Form))
 OF_MODEL: Final = ("sampler", "scheduler", "steps", "guidance", "width", "height")
 
 
-def read(form: Form, values: Mapping[Component, object]) -> GenerationRequest:
+def read(
+    form: Form, values: Mapping[Component, object], parts: Mapping[str, object] | None = None
+) -> GenerationRequest:
     """The request the controls ask for. An emptied control leaves its field to the model.
+
+    `parts` are fields that come from elsewhere, in the place of what the controls say.
 
     Raises:
         BadRequest: a value no request may have, in one sentence.
@@ -83,7 +87,8 @@ def read(form: Form, values: Mapping[Component, object]) -> GenerationRequest:
     given = {name: _encodable(values.get(getattr(form, name))) for name in NAMES}
     given["seed"] = read_seed(given["seed"])
     for name in ("width", "height", "steps", "count"):
-        given[name] = _whole(given[name])
+        given[name] = whole(given[name])
+    given.update(parts or {})
     asked = {name: value for name, value in given.items() if value not in (None, "", [])}
     try:
         return GenerationRequest.model_validate(asked)
@@ -113,7 +118,7 @@ def _encodable(value: object) -> object:
     return value.encode("utf-8", "ignore").decode() if isinstance(value, str) else value
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """Sliders and number fields hand over 512.0 for 512."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -141,14 +146,19 @@ def default_values(studio: Studio, model: str | None = None) -> dict[str, object
     }
 
 
-def restore(saved: str | None, studio: Studio) -> dict[str, object]:
-    """What a browser remembered, as far as it still makes sense; otherwise the defaults."""
+def remembered(saved: str | None) -> Mapping[str, object] | None:
+    """What a browser remembered, by name; None if that is nothing or cannot be read."""
     if not saved or len(saved) > _REMEMBERED_AT_MOST:
-        return default_values(studio)
+        return None
     try:
-        return _settle(_Saved.validate_json(saved), studio)
+        return _Saved.validate_json(saved)
     except ValidationError:
-        return default_values(studio)
+        return None
+
+
+def restore(saved: Mapping[str, object] | None, studio: Studio) -> dict[str, object]:
+    """What was remembered, as far as it still makes sense; otherwise the defaults."""
+    return default_values(studio) if saved is None else _settle(saved, studio)
 
 
 def _settle(wanted: Mapping[str, object], studio: Studio) -> dict[str, object]:
@@ -157,7 +167,7 @@ def _settle(wanted: Mapping[str, object], studio: Studio) -> dict[str, object]:
     defaults = default_values(studio, model if isinstance(model, str) else None)
     shown = dict(defaults)
     for name in NAMES:
-        value = _whole(wanted.get(name))
+        value = whole(wanted.get(name))
         if name == "seed":
             shown[name] = _seed_text(value)
         elif name != "model" and value is not None and _is_valid(name, value):

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.ui import gallery, text
+from studio.ui import create, gallery
 from studio.ui.assets import Assets
 from studio.ui.form import Studio
 from studio.ui.theme import pochade
@@ -19,7 +19,7 @@ __all__ = ["Studio", "build", "mount_options"]
 def build(studio: Studio) -> gr.Blocks:
     with gr.Blocks(title="Pochade", analytics_enabled=False, fill_width=True) as page:
         widget("header", elem_id="header")
-        text.build(studio, page)
+        create.build(studio, page)
         gallery.build()
     page.queue(api_open=False)
     return page

@@ -1,0 +1,64 @@
+// The frame of an outpainting: how far its sides lie outside of the picture, or inside where that is negative.
+
+import { el } from "./dom.js";
+import { onShown, type } from "./form.js";
+import { onRoute, route } from "./routes.js";
+import { canvasOf, SIDES, sourceOf } from "./rooms.js";
+
+const SHAPES = [
+  [1, 1],
+  [4, 3],
+  [3, 4],
+  [3, 2],
+  [2, 3],
+  [16, 9],
+  [9, 16],
+];
+/** In whole eighths nothing has to be resized to be drawn. */
+const eighths = (length) => Math.round(length / 8) * 8;
+
+export function mount(element) {
+  let sides = [0, 0, 0, 0];
+  const set = (values) => SIDES.forEach((name, i) => type(name, String(values[i])));
+
+  /** `shape(width, height)`: how much wider and higher than the picture the frame is to be. */
+  async function grow(shape) {
+    const sheet = await sourceOf("inpaint");
+    if (!sheet) return;
+    const [across, down] = shape(sheet.width, sheet.height).map((extra) => Math.max(0, extra));
+    const [left, top] = [Math.floor(across / 2), Math.floor(down / 2)];
+    set([left, top, across - left, down - top]);
+  }
+
+  const toShape = (x, y) => (width, height) => (width * y < height * x ? [eighths((height * x) / y) - width, 0] : [0, eighths((width * y) / x) - height]);
+  const zoomOut = (factor) => (width, height) => [eighths(width * factor) - width, eighths(height * factor) - height];
+
+  async function pan(x, y) {
+    const sheet = await sourceOf("inpaint");
+    if (!sheet) return;
+    const [across, down] = [x * eighths(sheet.width / 4), y * eighths(sheet.height / 4)];
+    set([sides[0] - across, sides[1] - down, sides[2] + across, sides[3] + down]);
+  }
+
+  const chip = (text, label, act) => el("button", { type: "button", class: "chip", title: label, "aria-label": label, onclick: act }, text);
+  const row = (label, ...chips) => el("div", { class: "frame-row", role: "group", "aria-label": label }, el("span", { class: "frame-name" }, label), ...chips);
+  const none = chip("None", "No margins", () => set([0, 0, 0, 0]));
+  const pans = [
+    ["←", "Pan to the left", -1, 0],
+    ["↑", "Pan upwards", 0, -1],
+    ["↓", "Pan downwards", 0, 1],
+    ["→", "Pan to the right", 1, 0],
+  ];
+  element.replaceChildren(
+    row("Shape", ...SHAPES.map(([x, y]) => chip(`${x}:${y}`, `Extend to ${x}:${y}`, () => grow(toShape(x, y))))),
+    row("Zoom out", chip("1.5×", "Zoom out 1.5×", () => grow(zoomOut(1.5))), chip("2×", "Zoom out 2×", () => grow(zoomOut(2)))),
+    row("Pan", ...pans.map(([text, label, x, y]) => chip(text, label, () => pan(x, y))), none),
+  );
+  const show = () => route() === "inpaint" && canvasOf("inpaint").then((canvas) => canvas.setFrame(sides));
+  onShown((values) => {
+    sides = SIDES.map((name) => Math.trunc(Number(values[name])) || 0);
+    none.disabled = sides.every((side) => !side);
+    show();
+  });
+  onRoute(show);
+}

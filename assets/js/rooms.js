@@ -1,0 +1,144 @@
+// Image and Inpaint: their canvases, and what the right side shows: the canvas, the result, or one over the other.
+
+import { el, icon, remember, remembered } from "./dom.js";
+import { generate, onShown, type } from "./form.js";
+import { sentOfBatch, stopBatch, takeFromBatch } from "./batch.js";
+import { go, onRoute, route } from "./routes.js";
+import { follow, inFront, onSession, session } from "./session.js";
+import { quiet, say, toast } from "./notices.js";
+import { url } from "./api.js";
+
+const MARK = "\ue000"; // begins what the browser fills in at Generate
+const VIEWS = [
+  ["canvas", "Canvas", "C"],
+  ["result", "Result", "C"],
+  ["compare", "Compare", "D"],
+];
+/** The sides of the frame of an outpainting, by the names of their controls. */
+export const SIDES = ["left", "top", "right", "bottom"];
+const listeners = new Set();
+const chosen = {}; // room → view
+
+/** The canvas comes with the first room that needs it. */
+const canvases = () => import("./canvas.js");
+export const canvasOf = async (room) => (await canvases()).find(room);
+const hasCanvas = (room) => room === "image" || room === "inpaint";
+
+export function mount(element, options) {
+  let mounted = false;
+  onRoute((tab) => {
+    if (tab !== options.id || mounted) return;
+    mounted = true;
+    canvases().then((module) => module.mount(element, options));
+  });
+}
+
+/** What the right side shows; text to image has nothing but results. */
+export function view(room = route()) {
+  if (!hasCanvas(room)) return "result";
+  chosen[room] ??= remembered(`view.${room}`, "canvas");
+  return VIEWS.some(([name]) => name === chosen[room]) ? chosen[room] : "canvas";
+}
+
+export function setView(name, room = route()) {
+  if (hasCanvas(room)) {
+    chosen[room] = name;
+    remember(`view.${room}`, name);
+  }
+  tell();
+}
+
+export const toggleView = (one, other) => setView(view() === one ? other : one);
+
+export function onView(listener) {
+  listeners.add(listener);
+  listener(view());
+}
+
+function tell() {
+  document.documentElement.dataset.view = view();
+  for (const listener of listeners) listener(view());
+}
+
+export function viewSwitch(element) {
+  const buttons = VIEWS.map(([name, title, key]) =>
+    el("button", { type: "button", class: "view-button", "aria-keyshortcuts": key, title: `${title} (${key})`, onclick: () => setView(name) }, title),
+  );
+  element.replaceChildren(el("div", { class: "view-switch", role: "group", "aria-label": "On the right side" }, ...buttons));
+  onView((shown) => VIEWS.forEach(([name], i) => buttons[i].setAttribute("aria-pressed", String(name === shown))));
+  onRoute(tell);
+  onShown(({ resize, area }) => Object.assign(document.documentElement.dataset, { resize, area }));
+  let awaited = null;
+  onSession(() => {
+    if (session.awaited && session.awaited !== awaited && view() === "canvas") setView("result");
+    awaited = session.awaited;
+    buttons[2].disabled = !inFront();
+  });
+}
+
+/** Gradio, at Generate: which room, and what lies on its canvas. What lies on the other canvas stays here. */
+export async function taken(values) {
+  const room = route();
+  const given = room === "image" ? await takeFromBatch() : null;
+  const told = values.map((value) => {
+    if (value === `${MARK}room`) return room;
+    if (value === `${MARK}canvas:${room}`) return given ?? value;
+    return typeof value === "string" && value.startsWith(MARK) ? "" : value;
+  });
+  return hasCanvas(room) ? (await canvases()).fetchInto(told) : told;
+}
+
+/** Gradio: what became of a request: { job }, { reused, room } or { error }. */
+export function answer(told) {
+  if (told?.error) {
+    say(stopBatch(told.error), "error");
+  } else if (told?.job) {
+    quiet();
+    follow(told.job);
+    if (sentOfBatch()) generate();
+  } else if (told?.reused) {
+    quiet();
+    bringBack(told.reused, told.room);
+    toast("These are the settings of that picture, its seed included.");
+  }
+}
+
+/** Put a finished picture on the canvas of `room` and go there. */
+export async function sendTo(id, room) {
+  go(room);
+  setView("canvas", room);
+  if (room === "inpaint") for (const side of SIDES) type(side, "0"); // the frame was another picture's
+  await (await canvases()).load(room, url.file(id));
+}
+
+/** What a picture was made from comes to the canvas of its room, and its mask with it. */
+async function bringBack(id, room) {
+  go(room);
+  if (!hasCanvas(room)) return;
+  setView("canvas", room);
+  const canvas = await canvasOf(room);
+  await canvas.load(url.input(id, "init"));
+  if (room === "inpaint") await canvas.paint(url.input(id, "mask"));
+}
+
+// The size of the picture on the canvas
+
+/** The sheet on the canvas of `room`; without one the artist is told, and it is null. */
+export async function sourceOf(room) {
+  const { sheet } = await canvasOf(room);
+  if (!sheet) say("There is no picture on the canvas yet; open one, paste one, or send a result here.", "error");
+  return sheet;
+}
+
+const drawable = (side) => Math.max(64, Math.round(side / 8) * 8);
+
+export function fromSource(element) {
+  async function take() {
+    const sheet = await sourceOf("image");
+    if (!sheet) return;
+    const scale = Math.min(1, 4096 / Math.max(sheet.width, sheet.height));
+    type("width", String(drawable(sheet.width * scale)));
+    type("height", String(drawable(sheet.height * scale)));
+  }
+  element.replaceChildren(el("button", { type: "button", class: "chip", onclick: take }, icon("picture"), "Size of the source"));
+}
