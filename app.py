@@ -57,7 +57,8 @@ def once(settings: Settings) -> int:
     from studio.settings import EMBEDDED, PRESETS
 
     assert settings.once is not None
-    catalog, presets = Catalog(EMBEDDED, settings.models_dir), Presets(PRESETS, settings.data_dir)
+    catalog = Catalog(EMBEDDED, settings.model_folders, settings.data_dir)
+    presets = Presets(PRESETS, settings.data_dir)
     requests = read(settings.once, catalog, presets, settings.max_pixels)
     from studio.diffusion.local import LocalEngine  # seconds of PyTorch, spent once there is something to draw
 
@@ -103,6 +104,7 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
     from studio.access import Gate, owner_of
     from studio.api import house
     from studio.catalog import Catalog
+    from studio.catalog_watch import Watch
     from studio.gallery import Gallery
     from studio.jobs import Jobs
     from studio.presets import Presets
@@ -112,7 +114,8 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
 
     engine = ProcessEngine(_engine_options(settings))
     try:
-        catalog, presets = Catalog(EMBEDDED, settings.models_dir), Presets(PRESETS, settings.data_dir)
+        catalog = Catalog(EMBEDDED, settings.model_folders, settings.data_dir)
+        presets = Presets(PRESETS, settings.data_dir)
         gallery = Gallery(settings.data_dir, settings.filename)
         gallery.reconcile()
         jobs = Jobs(
@@ -127,6 +130,7 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
                 ).id
             ),
         )
+        watch = Watch(catalog)
         try:
             app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
             house.install(app, house.router(jobs, gallery, owner_of, lambda: engine.status))
@@ -141,6 +145,8 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
             yield gate, jobs
         finally:
             jobs.close()
+            watch.close()
+            catalog.close()
             gallery.close()
     finally:
         engine.close()
@@ -152,7 +158,8 @@ def _engine_options(settings: Settings) -> EngineOptions:
 
     return EngineOptions(
         embedded=EMBEDDED,
-        models_dir=settings.models_dir,
+        models_dir=settings.model_folders,
+        data_dir=settings.data_dir,
         device=settings.device,
         dtype=settings.dtype,
         threads=settings.threads,

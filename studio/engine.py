@@ -100,6 +100,7 @@ class Status:
 class EngineOptions:
     """What an engine is told when it is made; it is pickled into the worker process.
 
+    `data_dir`: where the catalogue keeps what it knows of `models_dir`; None: nowhere.
     `threads`: 0 leaves it to PyTorch. `preview_every`: steps between previews, 0 for none. `hang_after`: seconds a
     drawing engine may stay silent. `max_pixels`: the largest input picture. `memory`: gigabytes of main memory for
     models, `card_memory` of the device's own; 0: what is free. `mode`: how models are run, `auto` as they fit.
@@ -107,6 +108,7 @@ class EngineOptions:
 
     embedded: Path
     models_dir: tuple[Path, ...] = ()
+    data_dir: Path | None = None
     device: str = "auto"
     dtype: str = "auto"
     threads: int = 0

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     root_path: str = Field("", description="Path below which a proxy serves the studio, e.g. /pochade.")
     data_dir: Path = Field(Path("data"), description="Pictures, jobs and everything else the studio writes.")
     models_dir: tuple[Path, ...] = Field((), description="Folder with models; give it several times for several.")
+    download_dir: Path | None = Field(None, description="Where downloaded models go; else `models` in the data folder.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where models run.")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field("auto", description="Precision of the weights.")
     threads: int = Field(0, ge=0, le=256, description="CPU threads of the engine; 0 leaves it to PyTorch.")
@@ -54,6 +55,15 @@ class Settings(BaseSettings):
     out: Path = Field(Path(), description="Where --once writes its pictures.")
     # `schema` would shadow a method of pydantic's models, hence the alias.
     print_schema: bool = Field(False, alias="schema", description="Print the JSON schema of a request, then exit.")
+
+    @property
+    def downloads(self) -> Path:
+        return self.data_dir / "models" if self.download_dir is None else self.download_dir
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """All in which models are looked for."""
+        return (*self.models_dir, self.downloads)
 
     @classmethod
     def from_command_line(cls, arguments: list[str]) -> Settings:

@@ -16,6 +16,7 @@ import torch
 from studio.catalog import Catalog
 from studio.diffusion import card, load, memory, modes, residency, sample
 from studio.diffusion.load import Model
+from studio.diffusion.lora import Loras
 from studio.diffusion.manager import PipelineManager
 from studio.diffusion.residency import GB, Mode, Storage
 from studio.engine import EngineOptions, Event, Failed, Finished, Progress, State, Status
@@ -43,7 +44,7 @@ class LocalEngine:
     def __init__(self, options: EngineOptions) -> None:
         load.quiet()
         self._options = options
-        self._catalog = Catalog(options.embedded, options.models_dir)
+        self._catalog = Catalog(options.embedded, options.models_dir, options.data_dir)
         self._device = load.device(options.device)
         self._name = load.named(self._device)
         if options.threads:
@@ -51,12 +52,14 @@ class LocalEngine:
         # cuDNN would otherwise be free to choose another algorithm next time.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+        self.loras = Loras()
         self.manager = PipelineManager(
             self._read,
             card.of(self._device, _bytes(options.card_memory)),
             itemsize=lambda spec: self._dtype(spec).itemsize,
             budget=_bytes(options.memory),
             wanted=options.mode,
+            moving=self.loras.rest,
         )
         self._turn = threading.Lock()
         self._status = Status(State.READY, "Ready.", self._name)
@@ -177,21 +180,27 @@ class LocalEngine:
     def _draw(
         self, spec: ModelSpec, request: ResolvedRequest, mode: Mode | None, tell: Tell, stop: threading.Event
     ) -> GenerationResult:
+        worn = [(use, self._catalog.lora(use.name).path) for use in request.full_loras]
+        self.loras.keep_for(spec.key)
         with self.manager.lease(
             spec,
             pixels=request.width * request.height,
             mode=mode,
             stop=stop,
             loading=lambda: self._loading(spec, tell),
+            dressed=lambda model: self.loras.applied(model, worn),
         ) as model:
             if stop.is_set():
                 raise Cancelled("This picture was cancelled.")
+            loras = self.loras.reports
+            for lora in loras:
+                tell(Progress(f"LoRA {lora.name}: {lora.layers + lora.text_layers} layers"))
             self._status = self._told(State.BUSY, "Drawing.", spec)
             # Not around loading, which does the same on a thread of its own: the filters are those of the process.
             with warnings.catch_warnings():
                 # The libraries below warn their own developers: numpy's deprecations, outdated configurations.
                 warnings.simplefilter("ignore")
-                return sample.draw(
+                drawn = sample.draw(
                     model,
                     request,
                     tell,
@@ -200,6 +209,8 @@ class LocalEngine:
                     max_pixels=self._options.max_pixels,
                     device=self._name,
                 )
+            skipped = [f"Of the LoRA {lora.name} were left out: {what}." for lora in loras for what in lora.skipped]
+            return replace(drawn, loras=loras, notes=(*drawn.notes, *skipped))
 
     def _read(self, spec: ModelSpec, storage: Storage) -> Model:
         """On the loader's thread, into main memory."""
