@@ -96,10 +96,23 @@ def composed(text: str) -> tuple[Run, ...]:
     return tuple(found) or (Run("", 1.0),)
 
 
-def _matched(tokens: list[tuple[str | None, str]]) -> tuple[dict[int, float], set[int]]:
-    """By the number of its token: the factor of each opening bracket, and the brackets that close one."""
+def without(text: str) -> tuple[str, bool, bool]:
+    """`text` without stated weights, `BREAK` and `\\`, and whether there were weights, and `BREAK`s, in it."""
+    tokens = [(token.lastgroup, token[0]) for token in _TOKEN.finditer(text)]
+    _, ends = _matched(tokens)
+    stated = {number: opened for number, opened in ends.items() if tokens[number][0] == "weight"}
+    gone = {*stated, *stated.values()}
+    left = [
+        token[1:] if kind == "escaped" else token for number, (kind, token) in enumerate(tokens) if number not in gone
+    ]
+    parts = _BREAK.split("".join(left))
+    return "\n".join(part.strip() for part in parts) if len(parts) > 1 else parts[0], bool(stated), len(parts) > 1
+
+
+def _matched(tokens: list[tuple[str | None, str]]) -> tuple[dict[int, float], dict[int, int]]:
+    """By the number of its token: the factor of each opening bracket, and for brackets that close one, which."""
     factors: dict[int, float] = {}
-    ends: set[int] = set()
+    ends: dict[int, int] = {}
     round_: list[int] = []
     square: list[int] = []
     for number, (kind, token) in enumerate(tokens):
@@ -107,11 +120,10 @@ def _matched(tokens: list[tuple[str | None, str]]) -> tuple[dict[int, float], se
             (round_ if token == "(" else square).append(number)
             factors[number] = EMPHASIS if token == "(" else 1 / EMPHASIS
         elif kind == "weight" and round_:
-            factors[round_.pop()] = float(token[1:-1])
-            ends.add(number)
+            ends[number] = round_.pop()
+            factors[ends[number]] = float(token[1:-1])
         elif kind == "close" and (stack := round_ if token == ")" else square):
-            stack.pop()
-            ends.add(number)
+            ends[number] = stack.pop()
     return factors, ends
 
 

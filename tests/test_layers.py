@@ -22,7 +22,7 @@ FLOORS = (
     {"catalog", "catalog_choices", "catalog_facts", "catalog_folder", "catalog_index", "catalog_names", "catalog_places"}
     | {"catalog_scan", "catalog_watch", "hashes"}
     | {"infotext", "presets", "engine", "access", "job_store", "turns"}
-    | {"prompt", "prompt_schedule", "prompt_weights", "wildcards"}
+    | {"prompt", "prompt_chunks", "prompt_schedule", "prompt_spoken", "prompt_weights", "wildcards"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
     {"plan", "further"},
     {"jobs", "board", "line", "headless", "worker", "worker_child", "diffusion"},
