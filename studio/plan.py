@@ -12,16 +12,18 @@ from PIL import Image
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from studio import canvas, geometry, image, prompt, samplers
+from studio import canvas, families, geometry, image, prompt, recognise, samplers
 from studio.catalog import Catalog
 from studio.errors import BadRequest
 from studio.geometry import Size
 from studio.presets import Presets
 from studio.request import (
+    MAX_LORAS,
     SEED_END,
     Defaults,
     GenerationRequest,
     LoraUse,
+    ModelSpec,
     Outpaint,
     Picture,
     ResolvedRequest,
@@ -72,7 +74,7 @@ def resolve(
     seed = request.seed
     if seed is None:
         seed = (rng or secrets.SystemRandom()).randrange(RANDOM_SEED_END)
-    wordings = _wordings(request, seed, catalog, presets)
+    wordings = _wordings(request, seed, model, catalog, presets)
     settled = {
         "model": model.key,
         "sampler": sampler,
@@ -110,7 +112,9 @@ def expand(resolved: ResolvedRequest) -> tuple[ResolvedRequest, ...]:
     return tuple(pictures)
 
 
-def _wordings(request: GenerationRequest, seed: int, catalog: Catalog, presets: Presets) -> tuple[Wording, ...]:
+def _wordings(
+    request: GenerationRequest, seed: int, model: ModelSpec, catalog: Catalog, presets: Presets
+) -> tuple[Wording, ...]:
     """What each picture's model is given: comments gone, styles laid around, wildcards settled by its own seed."""
     template = presets.apply(
         prompt.without_comments(request.prompt), prompt.without_comments(request.negative), request.styles
@@ -122,12 +126,27 @@ def _wordings(request: GenerationRequest, seed: int, catalog: Catalog, presets: 
         negative, misplaced = prompt.extract_loras(chance.resolve(template[1], f"{number} negative"))
         if misplaced:
             raise BadRequest("LoRAs belong in the prompt; take the <lora:…> tags out of the negative prompt.")
-        wordings.append(Wording(prompt=text, negative=negative, loras=_loras((*request.loras, *tagged), catalog)))
+        wordings.append(
+            Wording(prompt=text, negative=negative, loras=_loras((*request.loras, *tagged), model, catalog))
+        )
     return tuple(wordings)
 
 
-def _loras(uses: tuple[LoraUse, ...], catalog: Catalog) -> tuple[LoraUse, ...]:
-    return uses
+def _loras(uses: tuple[LoraUse, ...], model: ModelSpec, catalog: Catalog) -> tuple[LoraUse, ...]:
+    """By their keys, without those that do nothing. Whether one really fits is told when it is laid over the model."""
+    if len(uses) > MAX_LORAS:
+        raise BadRequest(f"{len(uses)} LoRAs are more than the {MAX_LORAS} there may be; remove some.")
+    settled = []
+    for use in uses:
+        lora = catalog.lora(use.name)
+        family = families.known(model.family)
+        if lora.families and family is not families.UNKNOWN and not recognise.fits(lora.families, model.family):
+            raise BadRequest(
+                f"The LoRA “{lora.title}” is for {families.known(lora.family).title}, and {model.title} is a model of "
+                f"{family.title}; choose a LoRA and a model that belong together."
+            )
+        settled.append(use.model_copy(update={"name": lora.key}))
+    return tuple(use for use in settled if not use.idle)
 
 
 def _sampling(request: GenerationRequest, defaults: Defaults) -> tuple[str, str]:

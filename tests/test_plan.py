@@ -22,6 +22,7 @@ from studio.presets import Presets
 from studio.request import SEED_END, Defaults, GenerationRequest, ModelSpec, Picture, ResolvedRequest
 from studio.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
 from studio.settings import PRESETS
+from studio.specs import LoraSpec
 
 LIKES = Defaults(sampler="DPM++ 2M", scheduler="Karras", steps=25, guidance=6.5, width=256, height=192)
 
@@ -35,7 +36,11 @@ class OneModel(Catalog):
     def find(self, key: str | None) -> ModelSpec:
         if key not in (None, "mini"):
             raise NotFound(f"There is no model “{key}”.")
-        return ModelSpec("mini", "Mini", Path("nowhere"), "sd1", 1, "0123456789", "Apache-2.0", LIKES)
+        return ModelSpec("mini", "Mini", Path("nowhere"), "sd15", 1, "0123456789", "Apache-2.0", LIKES)
+
+    def lora(self, name: str) -> LoraSpec:
+        families = {"xl": ("sdxl",), "who knows": ()}.get(name, ("sd15", "sd2"))
+        return LoraSpec(name.casefold(), name, Path("nowhere"), families, 1, "0123456789ab")
 
 
 SHIPPED = Presets(PRESETS)
@@ -104,6 +109,18 @@ def test_every_picture_of_a_job_settles_its_wildcards_by_its_own_seed(tmp_path: 
 def test_what_leaves_nothing_to_chance_is_stored_once() -> None:
     assert settled(ask(prompt="a {heron}", count=4)).wordings == ()
     assert settled(ask(prompt="a {heron|crane}", count=1)).wordings == ()
+
+
+def test_loras_are_settled_by_their_keys_and_refused_for_another_family() -> None:
+    told = settled(ask(prompt="a heron <lora:INK:0.5>", loras=[{"name": "Who Knows"}, {"name": "Wash", "weight": 0}]))
+    assert [(use.name, use.weight) for use in told.full_loras] == [("who knows", 1), ("ink", 0.5)]
+    assert settled(told.as_request().model_copy(update={"seed": told.seed})).full_loras == told.full_loras
+    with pytest.raises(
+        BadRequest, match=r"“xl” is for Stable Diffusion XL, and Mini is a model of Stable Diffusion 1\.5"
+    ):
+        settled(ask(prompt="a heron <lora:xl>"))
+    with pytest.raises(BadRequest, match="33 LoRAs are more than the 32"):
+        settled(ask(prompt="a heron <lora:ink>", loras=[{"name": "wash"}] * 32))
 
 
 def test_comments_and_lora_tags_are_no_words_for_the_model() -> None:

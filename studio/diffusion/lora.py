@@ -68,6 +68,16 @@ class Loras:
                 touched.restore()
             self._touched.clear()
 
+    def keep_for(self, key: str) -> None:
+        """Rest, unless it is this model that is changed. To be called before another one is brought into memory."""
+        if self._state is not None and self._state.key != key:
+            self.rest()
+
+    @property
+    def reports(self) -> tuple[LoraReport, ...]:
+        """What the LoRAs that are applied do."""
+        return () if self._state is None else self._state.reports
+
     @property
     def nbytes(self) -> int:
         """What the copies of changed weights and the resident files take."""
@@ -91,7 +101,7 @@ class Loras:
             # Torn from here until the new state stands: `applied` puts all back if anything fails.
             self._state = None
             self._merge(sums)
-            self._state = _State(ref(denoiser), wanted, reports)
+            self._state = _State(model.spec.key, ref(denoiser), wanted, reports)
             return reports
 
     def _match(self, model: Model, stamp: Stamp) -> tuple[LoraFile, Match]:
@@ -137,6 +147,7 @@ class _Resident:
 
 @dataclass(frozen=True, slots=True)
 class _State:
+    key: str
     denoiser: ref[nn.Module]
     wanted: tuple[object, ...]
     reports: tuple[LoraReport, ...]
