@@ -20,9 +20,9 @@ FLOORS = (
     {"request", "image", "samplers", "geometry", "canvas", "seam"}
     | {"family", "families", "headers", "recognise", "recognise_lora", "specs", "tensor_names"},
     {"catalog", "catalog_choices", "catalog_facts", "catalog_folder", "catalog_index", "catalog_names", "catalog_places"}
-    | {"catalog_scan", "catalog_watch", "hashes"}
+    | {"catalog_scan", "catalog_watch", "hashes", "known"}
     | {"infotext", "presets", "engine", "access", "job_store", "turns"}
-    | {"prompt", "prompt_chunks", "prompt_schedule", "prompt_spoken", "prompt_weights", "wildcards"}
+    | {"prompt", "prompt_chunks", "prompt_schedule", "prompt_spoken", "prompt_weights", "tokens", "wildcards"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
     {"plan", "further"},
     {"jobs", "board", "line", "headless", "worker", "worker_child", "diffusion"},
