@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from studio import catalog, families
 from studio.diffusion import preview
+from studio.diffusion.encoder import Memory
 from studio.diffusion.preview import Preview
 from studio.errors import ModelError
 from studio.family import Family, Task
@@ -59,6 +60,8 @@ class Model:
     preview: Preview | None
     digest: str
     device: torch.device
+    #: What its text encoders said of the texts they read last.
+    heard: Memory = field(default_factory=Memory, compare=False)
 
     @property
     def family(self) -> Family:
@@ -167,8 +170,8 @@ def load(spec: ModelSpec, place: torch.device, dtype: torch.dtype, digest: str) 
         log.exception("Loading %s failed", spec.path)
         raise ModelError(f"{spec.title} could not be loaded ({_reason(broken)}); download it again.") from broken
     for part in (getattr(pipe, "unet", None), getattr(pipe, "vae", None)):
-        if part is not None:  # convolutions run about 6 % faster so, on one CPU core
-            part.to(memory_format=torch.channels_last)
+        if part is not None and all(weight.ndim < 5 for weight in part.parameters()):
+            part.to(memory_format=torch.channels_last)  # convolutions run about 6 % faster so, on one CPU core
     pipe.set_progress_bar_config(disable=True)
     return Model(spec, pipe, preview.of(pipe, spec.path), digest, place)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from PIL import Image
 
 from studio.canvas import Canvas, read
-from studio.diffusion import preview, schedulers
+from studio.diffusion import conditioning, preview, schedulers
 from studio.diffusion.load import Model
 from studio.diffusion.repaint import Repaint, blank
 from studio.diffusion.watch import FRAMES, Round, Watch
@@ -33,8 +34,10 @@ def draw(
     preview_every: int,
     max_pixels: int,
     device: str,
+    embeddings: Mapping[str, Path] | None = None,
 ) -> GenerationResult:
     """Draw one picture. `tell` hears of every step; `preview_every` steps it is given a preview (0: never).
+    `embeddings`: the files of textual inversions by the word that calls them.
 
     Raises:
         Cancelled: `stop` was set; noticed after every evaluation of the denoiser.
@@ -44,15 +47,17 @@ def draw(
     began = time.perf_counter()
     canvas = read(request, max_pixels)
     if canvas is not None and (request.strength == 0 or canvas.untouched):
-        return _result(model, request, canvas.picture, time.perf_counter() - began, device, [])
+        return _result(model, request, canvas.picture, time.perf_counter() - began, device, [], ())
     # On the CPU whatever the device, so that a seed means the same noise everywhere. PyTorch's generator there reads
     # the lower 32 bits of a seed, as it does in every other program of this field.
     generator = torch.Generator("cpu").manual_seed(request.seed)
     edits = canvas is not None and _task(model, canvas, request.strength) == "edit"
     for turn, strength in _rounds(request, edits):
-        picture, noisy = _round(model, request, canvas, turn, strength, generator, tell, stop, preview_every)
+        picture, noisy, notes = _round(
+            model, request, canvas, turn, strength, generator, tell, stop, preview_every, embeddings
+        )
         canvas = canvas and canvas.after(picture)
-    return _result(model, request, picture, time.perf_counter() - began, device, noisy)
+    return _result(model, request, picture, time.perf_counter() - began, device, noisy, notes)
 
 
 def _rounds(request: ResolvedRequest, edits: bool) -> list[tuple[Round, float]]:
@@ -78,8 +83,9 @@ def _round(
     tell: Callable[[Event], None],
     stop: threading.Event,
     preview_every: int,
-) -> tuple[Image.Image, list[Image.Image]]:
-    """The picture after this round, and the frames of its film."""
+    embeddings: Mapping[str, Path] | None,
+) -> tuple[Image.Image, list[Image.Image], tuple[str, ...]]:
+    """The picture after this round, the frames of its film, and what could not be followed."""
     task = _task(model, canvas, strength)
     scheduler = schedulers.own(model.pipe.scheduler, request.sampler, request.scheduler)
     pipe = model.view(scheduler, task)
@@ -87,7 +93,8 @@ def _round(
     vae = getattr(pipe, "vae", None)
     kept = None if vae is None else vae.dtype
     try:
-        given = _arguments(model, request, canvas, generator)
+        told = conditioning.prepare(model, pipe, request, task, turn, embeddings)
+        given = _arguments(model, request, canvas, generator) | told.arguments
         if task in ("picture", "mask"):
             # diffusers refuses a strength that leaves no step to take; the least one can ask for is one.
             given["strength"] = min(max(strength, (1 + 1e-6) / request.steps), 1.0)
@@ -104,7 +111,8 @@ def _round(
 
         def on_step_end(view: Any, evaluation: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             watch.on_step_end(view, evaluation, timestep, tensors)
-            return {} if repaint is None else repaint.on_step_end(evaluation, tensors)
+            changed = told.on_step_end(evaluation)
+            return changed if repaint is None else changed | repaint.on_step_end(evaluation, tensors)
 
         known = inspect.signature(pipe.__call__).parameters
         if "callback_on_step_end" in known:
@@ -118,8 +126,8 @@ def _round(
             vae.to(kept)
     drawn = Image.frombytes("RGB", (pixels.shape[1], pixels.shape[0]), pixels.numpy().tobytes())
     if canvas is None:
-        return drawn, watch.noisy()
-    return canvas.composed(drawn, match_colour=request.inpaint.match_colour), watch.noisy()
+        return drawn, watch.noisy(), told.notes
+    return canvas.composed(drawn, match_colour=request.inpaint.match_colour), watch.noisy(), told.notes
 
 
 def _task(model: Model, canvas: Canvas | None, strength: float) -> Task:
@@ -146,8 +154,6 @@ def _arguments(
     """What any pipeline may be told; each is given those it knows."""
     width, height = (request.width, request.height) if canvas is None else canvas.size
     return {
-        "prompt": request.full_prompt,
-        "negative_prompt": request.full_negative,
         "num_inference_steps": request.steps,
         model.family.scale: request.guidance,
         "guidance_schedule": None,  # Ideogram takes a scale for every step, or one for all
@@ -205,6 +211,7 @@ def _result(
     seconds: float,
     device: str,
     noisy: list[Image.Image],
+    notes: tuple[str, ...],
 ) -> GenerationResult:
     width, height = picture.size
     frames = [*(noisy or [picture] * (FRAMES - 1)), picture]
@@ -217,4 +224,5 @@ def _result(
         model_digest=model.digest,
         device=device,
         film=tuple(preview.jpeg(frame, width, height, preview.FRAME) for frame in frames),
+        notes=notes,
     )
