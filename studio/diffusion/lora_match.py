@@ -93,8 +93,10 @@ def _found(
             left.setdefault(reason, []).append(layer.name)
     if strange:
         left["entries nobody knows"] = list(strange)
-    skipped = tuple(f"{len(named)} {reason} ({_short(named)})" for reason, named in left.items())
-    return Match(tuple(places), skipped, Counter({reason: len(named) for reason, named in left.items()}))
+    skipped = [f"{len(named)} {reason} ({_short(named)})" for reason, named in left.items()]
+    if small := sum(modules[place.part].get_submodule(place.path).weight.itemsize == 1 for place in places):
+        skipped.append(f"the finer part of {small} layers, which this model keeps in 8 bits")
+    return Match(tuple(places), tuple(skipped), Counter({reason: len(named) for reason, named in left.items()}))
 
 
 def _place(modules: Mapping[str, nn.Module], layer: Layer, names: Names, places: list[Place]) -> str:

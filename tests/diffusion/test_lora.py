@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from studio.catalog import Catalog
-from studio.diffusion import load, lora_math, sample
+from studio.diffusion import load, lora_math, modes, sample
 from studio.diffusion.load import Model
 from studio.diffusion.lora import Loras, Worn
 from studio.errors import BadRequest, ModelError
@@ -366,3 +366,19 @@ def test_blocks_of_the_u_net_have_weights_of_their_own(worn: Loras, mini: Model,
     assert {".".join(name.split(".")[:3]) for name in changed} == {"unet.down_blocks.2"}
     with pytest.raises(BadRequest, match="takes 18 or 8 weights of blocks, not 3"):
         reports(worn, mini, (use(blocks="1,2,3"), strokes))
+
+
+def test_eight_bit_weights_take_a_lora_and_say_that_it_loses(mini: Model, tmp_path: Path) -> None:
+    small = load.load(mini.spec, torch.device("cpu"), torch.float32, "")
+    modes.shrink(small, "float8", torch.float32)
+    before = weights(small)
+    strong = loras.save(loras.kohya(loras.attention(mini, size=1.0)), tmp_path / "strong.safetensors")
+    shelf = Loras()
+    with shelf.applied(small, [(use(), strong)]) as told:
+        name = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"
+        assert not torch.equal(weights(small)[name].float(), before[name].float())
+        assert picture(small).std() > 0
+    assert told[0].layers == 56
+    assert "which this model keeps in 8 bits" in told[0].skipped[0]
+    shelf.rest()
+    assert all(torch.equal(tensor.float(), before[name].float()) for name, tensor in weights(small).items())
