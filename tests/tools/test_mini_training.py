@@ -1,5 +1,6 @@
 """The training of the embedded model learns, resumes exactly, and exports what stock pipelines load."""
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -12,22 +13,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from tools.mini import data, unet
+from tools.mini import data, stages, unet
 from tools.mini.captions import WORDS, caption
 from tools.mini.data import SMALL, Latents, Pictures, encode_shards, render_shards, scene_from_json, scene_to_json
 from tools.mini.export import assemble, export, load_pipeline, preview_fit
 from tools.mini.grade import frechet
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import sample_scene
-from tools.mini.stages import Options, adopt
+from tools.mini.stages import FORK, Options, adopt, carry_over
 from tools.mini.text import Conditioner, load_tokenizer, make_tokenizer, new_text_encoder
-from tools.mini.train import Plan, batches, load_average, train
+from tools.mini.train import MovingAverage, Plan, State, batches, load_average, new_optimizer, train
 from tools.mini.unet import Focus, NoisyBatch, UnetTask, new_unet
 from tools.mini.vae import VaeTask, encode, fingerprint, new_vae, to_pictures, to_tensor, whiten
 
 # diffusers 0.42 hands tensors to np.array in a way that NumPy 2 will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 TINY = (16, 16, 16)
+THIN = (16, 16, 32, 32)
 SQUARE = SMALL[0]
 
 
@@ -144,7 +146,7 @@ def test_the_denoiser_learns_in_a_few_steps(root: Path, monkeypatch: pytest.Monk
     tokenizer = make_tokenizer(root / "tokenizer")
     condition = Conditioner(tokenizer, new_text_encoder(tokenizer).eval())
     torch.manual_seed(0)
-    task = UnetTask(new_unet((16, 16, 32, 32)), [Latents(root, SQUARE, name)], condition, batch=4)
+    task = UnetTask(new_unet(THIN), [Latents(root, SQUARE, name)], condition, batch=4)
     assert not task.simple
     with torch.no_grad():
         before = float(np.mean([float(task.loss(task.prepare(step, 9))[0]) for step in range(4)]))
@@ -207,7 +209,7 @@ def test_the_frechet_distance_is_the_squared_shift_of_two_equal_clouds() -> None
 
 def test_an_export_replaces_the_old_folder_whole(tmp_path: Path) -> None:
     tokenizer = make_tokenizer(tmp_path / "tokenizer")
-    parts = assemble(new_vae(TINY).eval(), new_text_encoder(tokenizer).eval(), tokenizer, new_unet((16, 16, 32, 32)))
+    parts = assemble(new_vae(TINY).eval(), new_text_encoder(tokenizer).eval(), tokenizer, new_unet(THIN))
     target = tmp_path / "model"
     target.mkdir()
     (target / "left over").touch()
@@ -235,6 +237,29 @@ def test_training_goes_on_from_an_export_where_it_was(tmp_path: Path) -> None:
     torch.testing.assert_close(again.state_dict(), denoiser.state_dict(), atol=1e-3, rtol=1e-3)
     with pytest.raises(FileExistsError, match="there already"):
         adopt(options, tmp_path / "m")
+
+
+def test_what_small_pictures_taught_is_carried_over_to_the_large_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "new_unet", partial(new_unet, THIN))
+    options = Options(root=tmp_path)
+
+    def keep(name: str, bias: float, progress: tuple[int, int, float]) -> None:
+        denoiser = new_unet(THIN)
+        denoiser.load_state_dict({name: torch.full_like(value, bias) for name, value in denoiser.state_dict().items()})
+        state = State(denoiser, new_optimizer(denoiser, options.plan()), MovingAverage(denoiser, 0.9))
+        state.step, state.samples, state.seconds = progress
+        state.save(options.run(name))
+
+    keep(FORK, 1.0, (5, 50, 60.0))
+    keep("unet-small", 3.0, (9, 90, 120.0))
+    keep("unet-large", 1.25, (2, 8, 30.0))
+    carry_over(options)
+    large, fork = new_unet(THIN), new_unet(THIN)
+    assert load_average(options.run("unet-large"), large) == (2, 8, 30.0)
+    assert {value.item() for parameter in large.parameters() for value in parameter.detach().unique()} == {3.25}
+    assert load_average(options.run(FORK), fork) == (9, 90, 120.0)
 
 
 class Scalar:

@@ -9,7 +9,7 @@ from tools.mini.grade import Look
 from tools.mini.stages import Options
 
 ALL = ("data", "vae", "text", "unet", "decoder", "export", "judge", "grade")
-STAGES = ("all", *ALL, "grid", "adopt")
+STAGES = ("all", *ALL, "carry", "grid", "adopt")
 SIZES = ("small", "large")
 
 
@@ -30,13 +30,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="samples per worker and step")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--cooldown", type=float, help="share of the time, at its end, with a falling learning rate")
+    parser.add_argument("--ema", type=float, help="decay of the moving average per step; shorter runs want less")
     return parser.parse_args()
 
 
 def options(given: argparse.Namespace, **defaults: float) -> Options:
     """The stage's own defaults, and over them what the command line says."""
     common = Options(root=given.root, device=given.device, workers=given.workers)
-    said = {name: getattr(given, name) for name in ("minutes", "batch", "learning_rate", "cooldown")}
+    said = {name: getattr(given, name) for name in ("minutes", "batch", "learning_rate", "cooldown", "ema")}
     return replace(common, **{**defaults, **{name: value for name, value in said.items() if value is not None}})
 
 
@@ -58,6 +59,8 @@ def main() -> None:
         for size in sizes:
             minutes, batch, rate = {"small": (60, 16, 8e-4), "large": (120, 8, 4e-4)}[size]
             stages.unet(options(given, minutes=minutes, batch=batch, learning_rate=rate), size)
+    if "carry" in wanted:
+        stages.carry_over(options(given))
     if "decoder" in wanted:
         stages.decoder(options(given, minutes=20, batch=4, learning_rate=5e-4, cooldown=0.5))
     if "export" in wanted:

@@ -66,7 +66,7 @@ class Judge(nn.Module):
 class JudgeTask:
     """Name the attributes of rendered pictures, shifted, softened and with noise, so that small flaws do not matter."""
 
-    def __init__(self, model: Judge, pictures: Pictures, batch: int, seed: int = 0) -> None:
+    def __init__(self, model: Judge, pictures: list[Pictures], batch: int, seed: int = 0) -> None:
         self.model = model
         self.pictures = pictures
         self.batch = batch
@@ -87,9 +87,10 @@ class JudgeTask:
     def prepare(self, step: int, rank: int) -> tuple[Tensor, list[Scene]]:
         """Pictures (N, 3, 128, 128) in −1…1 and their scenes."""
         rng = np.random.default_rng([SEED, self.seed, step, rank])
-        picked = rng.integers(len(self.pictures), size=self.batch)
-        batch = to_tensor(np.stack([self.roughened(self.pictures[int(i)], rng) for i in picked]))
-        return batch, [self.pictures.scenes[i] for i in picked]
+        sources = [self.pictures[int(i)] for i in rng.integers(len(self.pictures), size=self.batch)]
+        picked = [(source, int(rng.integers(len(source)))) for source in sources]
+        batch = to_tensor(np.stack([self.roughened(source[index], rng) for source, index in picked]))
+        return batch, [source.scenes[index] for source, index in picked]
 
     def loss(self, batch: tuple[Tensor, list[Scene]]) -> tuple[Tensor, dict[str, float]]:
         pictures, scenes = batch

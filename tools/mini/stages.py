@@ -28,10 +28,13 @@ from tools.mini.text import (
     reading_report,
 )
 from tools.mini.train import MovingAverage, Plan, State, load_average, new_optimizer, train
-from tools.mini.unet import UnetTask, new_unet
+from tools.mini.unet import Focus, UnetTask, new_unet
 from tools.mini.vae import VaeTask, encode, fingerprint, load_vae, new_vae, reconstruction_report, whiten
 
 BUCKETS = {"small": SMALL, "large": LARGE}
+# Four times the pixels show through more noise: shapes are decided at later steps.
+FOCUS = {"small": Focus(), "large": Focus(steps=(1.6, 0.8))}
+FORK = "unet-fork"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +155,40 @@ def _unet(team: Team, options: Options, size: str) -> None:
     if options.device == "cpu":
         # The fused attention's backward pass is slow on a CPU for so few tokens: it took a sixth of every step.
         denoiser.set_attn_processor(AttnProcessor())
-    task = UnetTask(denoiser, latents, condition, options.batch)
-    start = options.run("unet-small") if size == "large" else None
+    task = UnetTask(denoiser, latents, condition, options.batch, focus=FOCUS[size])
+    start = options.run(FORK) if size == "large" else None
     train(task, options.plan(), team, options.run(f"unet-{size}"), start=start, report=say)
 
 
 def unet(options: Options, size: str) -> None:
     """Train the denoiser on the small pictures, or on the large ones from where the small ones left it."""
+    if size == "large" and not options.run("unet-large").exists():
+        shutil.copy(options.run("unet-small"), options.run(FORK))
     run_team(options.workers, _unet, options, size)
+
+
+def carry_over(options: Options) -> None:
+    """Give the denoiser of the large pictures what the small ones have taught since the two parted.
+
+    Its weights become those of the small one now, plus what the large pictures had changed in those it started from
+    (task arithmetic, Ilharco et al., arXiv:2212.04089). Its optimizer starts anew.
+    """
+    fork, small, large = new_unet(), new_unet(), new_unet()
+    load_average(options.run(FORK), fork)
+    load_average(options.run("unet-small"), small)
+    progress = load_average(options.run("unet-large"), large)
+    changed = {name: value - fork.state_dict()[name] for name, value in large.state_dict().items()}
+    large.load_state_dict({name: value + changed[name] for name, value in small.state_dict().items()})
+    state = State(large, new_optimizer(large, options.plan()), MovingAverage(large, options.ema))
+    state.step, state.samples, state.seconds = progress
+    state.save(options.run("unet-large"))
+    shutil.copy(options.run("unet-small"), options.run(FORK))
 
 
 def _judge(team: Team, options: Options) -> None:
     torch.manual_seed(0)
-    task = JudgeTask(Judge(), Pictures(options.root, SMALL[0]), options.batch)
+    pictures = [Pictures(options.root, bucket) for bucket in (SMALL[0], SIMPLE["small"])]
+    task = JudgeTask(Judge(), pictures, options.batch)
     train(task, options.plan(), team, options.run("judge"), report=say)
 
 
