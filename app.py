@@ -102,6 +102,7 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
 
     from studio import plan
     from studio.access import Gate, owner_of
+    from studio.api import engine as engine_routes
     from studio.api import house
     from studio.catalog import Catalog
     from studio.catalog_watch import Watch
@@ -134,6 +135,7 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
         try:
             app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
             house.install(app, house.router(jobs, gallery, owner_of, lambda: engine.status))
+            app.include_router(engine_routes.router(engine, owner_of, catalog.find))
             page = shell.build(shell.Studio(jobs, catalog, presets, gallery, settings))
             gr.mount_gradio_app(app, page, path="/", **shell.mount_options(ASSETS, settings.root_path))
             gate = Gate(

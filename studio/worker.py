@@ -19,7 +19,7 @@ from typing import Final
 from studio import worker_child
 from studio.engine import EngineOptions, Event, Failed, Finished, Progress, State, Status
 from studio.request import ResolvedRequest
-from studio.worker_child import Alive, Broken, Cancel, Draw, Message, Order, Over, Said
+from studio.worker_child import Alive, Broken, Cancel, Draw, Message, Order, Over, Pin, Prepare, Said, Unload
 
 #: Seconds of silence after which the last progress is told again.
 REPEAT: Final = 0.2
@@ -63,6 +63,7 @@ class ProcessEngine:
         self._closing = threading.Event()
         self._turn = threading.Lock()
         self._numbers = itertools.count(1)
+        self._pinned: set[str] = set()
         self._keeper = threading.Thread(target=self._keep, name="engine keeper", daemon=True)
         self._keeper.start()
 
@@ -110,12 +111,31 @@ class ProcessEngine:
                 child.send(Cancel(job.number))
             self._turn.release()
 
+    def prepare(self, model: str | None) -> None:
+        """See `studio.engine.Keeper`. An engine that is only starting has better things to do."""
+        self._wish(Prepare(model))
+
+    def unload(self, model: str) -> None:
+        self._pinned.discard(model)
+        self._wish(Unload(model))
+
+    def pin(self, model: str, on: bool) -> None:
+        """Also for the engines that may have to follow this one."""
+        (self._pinned.add if on else self._pinned.discard)(model)
+        self._wish(Pin(model, on))
+
     def close(self) -> None:
         """End the process; a picture being drawn is lost."""
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
         self._keeper.join()
+
+    def _wish(self, order: Order) -> None:
+        with self._changed:
+            child = self._child
+        if child is not None and child.ready:
+            child.send(order)
 
     def _enlist(self, job: _Job) -> _Child | None:
         """Hand the job to the engine's process; waits a moment for it and returns None if it is not ready."""
@@ -234,6 +254,8 @@ class ProcessEngine:
                     child.ready_since = child.heard
                     child.ready = True
                     self._trouble = ""
+                    for model in sorted(self._pinned):
+                        child.send(Pin(model, True))
                 child.state = status.state
                 if self._status.state is not State.RESTARTING or ready:
                     self._status = status if ready else Status(_arriving(status), status.detail, status.device)

@@ -35,6 +35,22 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    model: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Alive:
     """A sign of life. `ready`: the engine is built, and jobs are taken."""
 
@@ -64,7 +80,7 @@ class Broken:
     reason: str
 
 
-Order = Draw | Cancel
+Order = Draw | Cancel | Prepare | Unload | Pin
 Message = Alive | Said | Over | Broken
 
 
@@ -78,12 +94,19 @@ class Drawer(Protocol):
 
     def generate(self, request: ResolvedRequest, stop: threading.Event | None = None) -> Generator[Event]: ...
 
+    def prepare(self, model: str | None) -> None: ...
+
+    def unload(self, model: str) -> None: ...
+
+    def pin(self, model: str, on: bool) -> None: ...
+
 
 class Child:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._sending = threading.Lock()
         self._jobs: SimpleQueue[Draw] = SimpleQueue()
+        self._wishes: SimpleQueue[Prepare | Unload | Pin] = SimpleQueue()
         self._stops: dict[int, threading.Event] = {}
         self._engine: Drawer | None = None
         self._ready = False
@@ -106,6 +129,7 @@ class Child:
             log.warning("The default model was not loaded: %s", reason)
         self._ready = True
         self._show()
+        threading.Thread(target=self._grant, args=(engine,), name="_grant", daemon=True).start()
         while True:
             self._work(engine, self._jobs.get())
 
@@ -137,10 +161,28 @@ class Child:
                 if isinstance(order, Draw):
                     self._stops[order.number] = threading.Event()
                     self._jobs.put(order)
+                elif not isinstance(order, Cancel):
+                    self._wishes.put(order)
                 elif (stop := self._stops.get(order.number)) is not None:
                     stop.set()
         except (EOFError, OSError):
             os._exit(0)
+
+    def _grant(self, engine: Drawer) -> None:
+        """Wishes about models in memory, one after the other; none of them delays an order to stop."""
+        while True:
+            try:
+                match self._wishes.get():
+                    case Prepare(model):
+                        engine.prepare(model)
+                    case Unload(model):
+                        engine.unload(model)
+                    case Pin(model, on):
+                        engine.pin(model, on)
+            # Nobody waits for an answer, and a picture may be on its way.
+            except Exception:
+                log.exception("A wish about a model could not be granted")
+            self._show()
 
     def _beat(self) -> None:
         pause = threading.Event()

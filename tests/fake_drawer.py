@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Generator
 
-from studio.engine import EngineOptions, Event, Failed, Finished, Preview, Progress, State, Status
+from studio.engine import EngineOptions, Event, Failed, Finished, Held, Memory, Preview, Progress, State, Status
 from studio.errors import ModelError
 from studio.request import GenerationResult, ResolvedRequest
 
@@ -22,9 +22,24 @@ class FakeDrawer:
         if options.device == "doomed":
             os._exit(3)
 
+        self._models: dict[str, Held] = {}
+
     @property
     def status(self) -> Status:
-        return Status(State.READY, "Ready.", "pretended", "Fake")
+        models = tuple(self._models.values())
+        return Status(State.READY, "Ready.", "pretended", "Fake", "whole", Memory(host_budget=10**9, models=models))
+
+    def prepare(self, model: str | None) -> None:
+        if model == "broken":
+            raise RuntimeError("broken on purpose")
+        if model is not None:
+            self._models.setdefault(model, Held(model, model.title(), "idle"))
+
+    def unload(self, model: str) -> None:
+        self._models.pop(model, None)
+
+    def pin(self, model: str, on: bool) -> None:
+        self._models[model] = Held(model, model.title(), "idle", pinned=on)
 
     def warm(self) -> None: ...
 

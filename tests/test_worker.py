@@ -255,3 +255,32 @@ def test_ctrl_c_prints_nothing_from_the_engine(tmp_path: Path) -> None:
         _, errors = studio.communicate(timeout=PATIENCE)
         assert errors == ""
         until(lambda: not alive(pid), 10)
+
+
+def held(engine: ProcessEngine) -> dict[str, bool]:
+    """Model → pinned."""
+    return {model.key: model.pinned for model in engine.status.memory.models}
+
+
+def test_wishes_about_models_reach_the_engine_and_its_memory_is_told(engine: ProcessEngine) -> None:
+    ready(engine)
+    engine.prepare("xl")
+    until(lambda: held(engine) == {"xl": False})
+    assert engine.status.memory.host_budget == 10**9
+    assert engine.status.mode == "whole"
+    engine.prepare("broken")
+    engine.prepare(None)
+    engine.pin("xl", True)
+    until(lambda: held(engine) == {"xl": True})
+    engine.unload("xl")
+    until(lambda: held(engine) == {})
+
+
+def test_what_is_pinned_stays_so_when_the_engine_has_to_be_started_again(engine: ProcessEngine) -> None:
+    pid = ready(engine)
+    engine.pin("xl", True)
+    until(lambda: held(engine) == {"xl": True})
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: engine.pid not in (None, pid) and held(engine) == {"xl": True})
+    engine.unload("xl")
+    until(lambda: held(engine) == {})

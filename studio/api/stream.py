@@ -97,7 +97,13 @@ def snapshot(board: Board, status: Status) -> dict[str, object]:
 
 
 def describe_status(status: Status) -> dict[str, object]:
-    return {"state": status.state, "detail": status.detail, "device": status.device, "model": status.model}
+    return {
+        "state": status.state,
+        "detail": status.detail,
+        "device": status.device,
+        "model": status.model,
+        "mode": status.mode,
+    }
 
 
 def described(request: ResolvedRequest | None, inputs: Mapping[str, str]) -> dict[str, object]:

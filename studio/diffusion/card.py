@@ -51,6 +51,8 @@ class Card:
     def bring(self, parts: Sequence[Part], *, busy: Iterable[Part] = (), reserve: int = 0) -> None:
         """Let these parts lie there, least recently used others leaving for them, `busy` ones never.
 
+        `reserve` bytes are left for drawing, unless that keeps the parts away: what drawing takes is not known so well.
+
         Raises:
             OutOfMemory: there is no room even then.
         """
@@ -60,9 +62,10 @@ class Card:
             staying = {part.key: part for part in (*parts, *busy)}
             missing = [part for part in parts if part.key not in self._used]
             if missing:
-                self._make_room(staying, missing, max(self.room() - reserve, 0))
+                self._make_room(staying, missing, reserve)
             for part in missing:
                 part.bring(self.place, self._copy)
+                self._used[part.key] = next(self._clock), part
             for part in parts:
                 self._used[part.key] = next(self._clock), part
 
@@ -78,18 +81,19 @@ class Card:
             staying = {part.key for part in busy}
             self.evict([part for key, (_, part) in self._used.items() if key not in staying])
 
-    def _make_room(self, staying: dict[str, Part], missing: Sequence[Part], room: int) -> None:
+    def _make_room(self, staying: dict[str, Part], missing: Sequence[Part], reserve: int) -> None:
         there = {key: part for key, (_, part) in self._used.items()}
         sizes = {key: part.bytes for key, part in (there | staying).items()}
         idle = [Idle(key, used, frozenset({key})) for key, (used, _) in self._used.items() if key not in staying]
         kept = frozenset(key for key in staying if key in there) | {part.key for part in missing}
-        leaving = residency.victims(idle, [kept], sizes, room)
-        if leaving is None:
-            need = sum(sizes[key] for key in kept)
-            raise OutOfMemory(
-                f"The weights need {residency.readable(need)}, {residency.readable(room)} are free for them."
-            )
-        self.evict([there[key] for key in leaving])
+        room = self.room()
+        for limit in (room - reserve, room):
+            leaving = residency.victims(idle, [kept], sizes, limit)
+            if leaving is not None:
+                self.evict([there[key] for key in leaving])
+                return
+        need = sum(sizes[key] for key in kept)
+        raise OutOfMemory(f"The weights need {residency.readable(need)}, {residency.readable(room)} are free for them.")
 
 
 def of(place: torch.device, budget: int | None = None) -> Card:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from studio import catalog, headers
+from studio.diffusion.part import ALIGNED
 from studio.diffusion.residency import Storage
 from studio.errors import ModelError
 from studio.request import ModelSpec
 
 _STORED: Final = {"float16": 2, "float8": 1}
-#: What safetensors calls what is cast to the precision of the model; anything else stays as it is.
-_FLOATS: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+#: What is cast to the precision of the model; anything else stays as it is.
+_FLOATS: Final = ("F64", "F32", "F16", "BF16")
+#: Bytes for what a part makes itself, such as tables of positions.
+_UNTOLD: Final = 2**14
 #: Where single files keep their denoiser.
 _DENOISER: Final = ("model.diffusion_model.", "unet.", "transformer.")
 
@@ -33,18 +36,16 @@ def stamp(spec: ModelSpec) -> tuple[object, ...]:
 
 
 def of(spec: ModelSpec, itemsize: int, storage: Storage) -> int:
-    """Bytes in memory with `itemsize` bytes a weight, the denoiser's as `storage` has it. At most a little too much."""
+    """Bytes in memory with `itemsize` bytes a weight, the denoiser's as `storage` has it; a little more than needed."""
     denoiser = {*catalog.denoiser_weights(spec.path)} if spec.path.is_dir() else set()
     stored = _STORED.get(storage, itemsize)
     total = 0
     for file in files(spec):
+        total += _UNTOLD
         for name, kind, elements, size in _tensors(file):
-            if kind not in _FLOATS:
-                total += size
-            elif file in denoiser or name.startswith(_DENOISER):
-                total += elements * stored
-            else:
-                total += elements * itemsize
+            if kind in _FLOATS:
+                size = elements * (stored if file in denoiser or name.startswith(_DENOISER) else itemsize)
+            total += -(-size // ALIGNED) * ALIGNED
     return total
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from torch.overrides import TorchFunctionMode
 
+from studio.errors import StudioError
+from studio.request import ModelSpec
+
 T = TypeVar("T")
 #: Bytes read ahead at a time.
-_CHUNK = 2**22
+_CHUNK: Final = 2**22
+
+log = logging.getLogger(__name__)
 
 
 class Stopped(BaseException):
@@ -82,6 +88,38 @@ class _Stoppable(TorchFunctionMode):
     ) -> Any:
         self._check()
         return func(*args, **(kwargs or {}))
+
+
+class Ahead:
+    """A model asked for in advance: its files are read at once, it is loaded when `begin` finds the time.
+
+    `begin` returns the load it started, or None to be asked again after `lull` seconds; it sets `over` when there is
+    nothing left to do.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, files: Iterable[Path], begin: Callable[[Ahead], Load[Any] | None], lull: float
+    ) -> None:
+        self.spec = spec
+        self.over = threading.Event()
+        self._files = files
+        self._begin = begin
+        self._lull = lull
+
+    def start(self) -> None:
+        threading.Thread(target=self._fetch, name="reading ahead", daemon=True).start()
+
+    def _fetch(self) -> None:
+        try:
+            read_ahead(self._files, self.over)
+            while not self.over.wait(self._lull):
+                load = self._begin(self)
+                if load is not None:
+                    load.wait()
+                    if load.error is not None:
+                        raise load.error
+        except (StudioError, OSError) as reason:  # told to whoever draws with it
+            log.info("%s was not read in advance: %s", self.spec.title, reason)
 
 
 def read_ahead(files: Iterable[Path], stop: threading.Event) -> None:

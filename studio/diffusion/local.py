@@ -68,7 +68,11 @@ class LocalEngine:
 
     @property
     def status(self) -> Status:
-        return replace(self._status, memory=self.manager.report())
+        status, kept = self._status, self.manager.report()
+        ahead = next((held.title for held in kept.models if held.state == "loading"), "")
+        if ahead and status.state is State.READY:  # reading keeps Python busy: nobody is to think the engine hangs
+            status = replace(status, state=State.LOADING, detail=f"Loading {ahead} in advance.")
+        return replace(status, memory=kept)
 
     def warm(self) -> None:
         """Load the default model, so that the first picture need not wait for it.
@@ -208,6 +212,7 @@ class LocalEngine:
                     preview_every=self._options.preview_every,
                     max_pixels=self._options.max_pixels,
                     device=self._name,
+                    embeddings={found.title: found.path for found in self._catalog.embeddings()},
                 )
             skipped = [f"Of the LoRA {lora.name} were left out: {what}." for lora in loras for what in lora.skipped]
             return replace(drawn, loras=loras, notes=(*drawn.notes, *skipped))

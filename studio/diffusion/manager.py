@@ -7,17 +7,16 @@ somebody draws, a model asked for in advance only has its files read into the sy
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from studio.diffusion import footprint, modes, residency
 from studio.diffusion.card import Card
 from studio.diffusion.load import Model, free
-from studio.diffusion.loading import Load, read_ahead
+from studio.diffusion.loading import Ahead, Load
 from studio.diffusion.memory import Gauge, tried
 from studio.diffusion.part import parts_of
 from studio.diffusion.residency import Mode, Storage
@@ -30,8 +29,6 @@ from studio.request import ModelSpec
 _TICK: Final = 0.02
 #: Seconds nobody must have drawn before a model is read in advance: between two pictures of a queue there are fewer.
 _LULL: Final = 0.25
-
-log = logging.getLogger(__name__)
 
 
 def _nothing() -> None: ...
@@ -48,12 +45,6 @@ class _Reading:
 
     def is_for(self, wish: Wish, storage: Storage) -> bool:
         return (self.wish.spec.key, self.wish.stamp, self.storage) == (wish.spec.key, wish.stamp, storage)
-
-
-@dataclass(eq=False, slots=True)
-class _Ahead:
-    spec: ModelSpec
-    over: threading.Event = field(default_factory=threading.Event)
 
 
 class PipelineManager:
@@ -81,7 +72,7 @@ class PipelineManager:
         self._shelf = Shelf(card, budget)
         self._wanted = next((mode for mode in self._shelf.ladder if mode.name == wanted), None)
         self._reading: _Reading | None = None
-        self._ahead: _Ahead | None = None
+        self._ahead: Ahead | None = None
         self._changed = threading.Condition()
 
     @contextmanager
@@ -159,10 +150,10 @@ class PipelineManager:
             others = reading is not None and (spec is None or reading.wish.spec.key != spec.key)
             if reading is not None and others and not reading.wanted:
                 reading.load.stop()
-            ahead = self._ahead = None if spec is None else _Ahead(spec)
+            self._ahead = None if spec is None else Ahead(spec, footprint.files(spec), self._begin_ahead, _LULL)
+            if self._ahead is not None:
+                self._ahead.start()
             self._changed.notify_all()
-        if ahead is not None:
-            threading.Thread(target=self._fetch, args=(ahead,), name="reading ahead", daemon=True).start()
 
     def unload(self, key: str) -> None:
         """Let it go, pinned or not; once it is idle if somebody draws with it."""
@@ -287,7 +278,8 @@ class PipelineManager:
         if leaving is None:
             raise self._shelf.too_large(wish, storage)
         self._shelf.drop(leaving)
-        free()
+        if leaving:
+            free()
         load: Load[Resident] = Load(lambda: self._resident(wish, storage, load), self._ended)
         self._reading = _Reading(wish, storage, load, wanted)
         load.start()
@@ -322,26 +314,13 @@ class PipelineManager:
                     load.error = lied
             self._changed.notify_all()
 
-    def _fetch(self, ahead: _Ahead) -> None:
-        """The thread of one model asked for in advance."""
-        try:
-            wish = self._wish(ahead.spec, ahead.spec.defaults.width * ahead.spec.defaults.height)
-            read_ahead(footprint.files(ahead.spec), ahead.over)
-            while not ahead.over.wait(_LULL):
-                load = self._begin_ahead(ahead, wish)
-                if load is not None:
-                    load.wait()
-                    if load.error is not None:
-                        raise load.error
-        except (StudioError, OSError) as reason:  # told to whoever draws with it
-            log.info("%s was not read in advance: %s", ahead.spec.title, reason)
-
-    def _begin_ahead(self, ahead: _Ahead, wish: Wish) -> Load[Resident] | None:
+    def _begin_ahead(self, ahead: Ahead) -> Load[Resident] | None:
         with self._changed:
-            if self._shelf.of(wish.spec.key):
+            if self._shelf.of(ahead.spec.key):
                 ahead.over.set()
             if ahead.over.is_set() or self._shelf.leases() or self._reading is not None:
                 return None
+            wish = self._wish(ahead.spec, ahead.spec.defaults.width * ahead.spec.defaults.height)
             storage = self._wanted.storage if self._wanted else self._shelf.storage(wish)
             return self._begin(wish, storage, wanted=False)
 

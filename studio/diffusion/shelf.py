@@ -79,11 +79,13 @@ class Shelf:
         """
         self._residents.append(resident)
         self.touch(resident)
-        free = self.budget() - self.held()
-        if free < 0:
-            self.drop([resident])
-            title = resident.wish.spec.title
-            raise OutOfMemory(residency.too_large(title, resident.weight.total, resident.weight.total + free))
+        for idle in sorted(self._residents, key=lambda resident: resident.used):
+            over = self.held() - self.budget()
+            if over > 0 and not idle.leases and (idle is resident or idle.key not in self.pinned):
+                self.drop([idle])
+        if resident not in self._residents:
+            title, need = resident.wish.spec.title, resident.weight.total
+            raise OutOfMemory(residency.too_large(title, need, need - over))
 
     def touch(self, resident: Resident) -> None:
         resident.used = next(self._clock)
