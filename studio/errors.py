@@ -56,6 +56,12 @@ class EngineDied(StudioError):
     status = 503
 
 
+class Unreachable(StudioError):
+    """Another server, whose answer this needs, gives none."""
+
+    status = 502
+
+
 class DiskFull(StudioError):
     status = 507
 

@@ -24,7 +24,7 @@ FLOORS = (
     | {"infotext", "presets", "engine", "access", "job_store", "turns"}
     | {"prompt", "prompt_chunks", "prompt_schedule", "prompt_spoken", "prompt_weights", "tokens", "wildcards"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
-    {"plan", "further"},
+    {"plan", "further", "hub", "downloads"},
     {"jobs", "board", "line", "headless", "worker", "worker_child", "diffusion"},
     {"ui", "api"},
 )
