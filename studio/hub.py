@@ -234,7 +234,8 @@ class Hub:
 
 
 def _bytes(response: httpx2.Response) -> Iterator[bytes]:
-    yield from response.iter_bytes(2**20)
+    # Without a size of its own: what has come of an incomplete block would be lost with the connection.
+    yield from response.iter_bytes()
 
 
 @contextmanager
