@@ -1,0 +1,75 @@
+"""What the language of prompts does to pictures of the embedded model, measured in their colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from studio.catalog import Catalog
+from studio.diffusion.local import LocalEngine
+from studio.engine import EngineOptions
+from studio.plan import expand, resolve
+from studio.presets import Presets
+from studio.request import GenerationRequest
+from studio.settings import EMBEDDED, PRESETS
+from tests.resolved import drawn
+
+CATALOG, WORDS = Catalog(EMBEDDED), Presets(PRESETS)
+Draw = Callable[..., list[np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def draw() -> Iterator[Draw]:
+    """Pictures of a request as arrays of height × width × 3 in 0…1."""
+    engine = LocalEngine(EngineOptions(EMBEDDED, device="cpu", threads=2, preview_every=0))
+
+    def drawing(prompt: str, negative: str = "", **parts: object) -> list[np.ndarray]:
+        asked = {"prompt": prompt, "negative": negative, "width": 128, "height": 128, "steps": 10, "seed": 3, **parts}
+        job = resolve(GenerationRequest.model_validate(asked), catalog=CATALOG, presets=WORDS)
+        results = [drawn(engine, picture) for picture in expand(job)]
+        return [np.frombuffer(one.rgb, np.uint8).reshape(one.height, one.width, 3) / 255.0 for one in results]
+
+    yield drawing
+    engine.close()
+
+
+def redness(pictures: list[np.ndarray]) -> float:
+    """How much more red than blue there is."""
+    return float(np.mean([picture[..., 0] - picture[..., 2] for picture in pictures]))
+
+
+@pytest.mark.slow
+def test_the_weight_of_a_colour_word_is_the_share_of_its_colour(draw: Draw) -> None:
+    heavy, plain, light = (redness(draw(f"a {word} house", count=2)) for word in ("(red:1.8)", "red", "(red:0.3)"))
+    assert heavy > plain + 0.005
+    assert plain > light + 0.02
+
+
+@pytest.mark.slow
+def test_a_schedule_ends_with_the_other_colour_the_more_the_sooner_it_changes(draw: Draw) -> None:
+    red, half, tenth, blue = (
+        redness(draw(f"a {word} house", count=2)) for word in ("red", "[red:blue:0.5]", "[red:blue:0.1]", "blue")
+    )
+    assert red > half + 0.005 > tenth + 0.05 > blue
+    assert tenth < 0 < half
+
+
+def test_a_negative_prompt_takes_its_colour_away(draw: Draw) -> None:
+    assert redness(draw("a house", "red", count=2)) < redness(draw("a house", count=2)) - 0.1
+
+
+def test_prompts_joined_by_and_are_both_in_the_picture(draw: Draw) -> None:
+    red, both, blue = (
+        redness(draw(prompt, count=2)) for prompt in ("a red house", "a red house AND a blue house", "a blue house")
+    )
+    assert red > both + 0.1 > blue + 0.2
+
+
+def test_wildcards_vary_with_the_seed_and_repeat_with_it(draw: Draw) -> None:
+    asked = {"count": 3, "steps": 3}
+    first, again = draw("a {red|blue|yellow|green} house", **asked), draw("a {red|blue|yellow|green} house", **asked)
+    means = [picture.mean((0, 1)) for picture in first]
+    assert max(np.abs(one - other).max() for one in means for other in means) > 0.1
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
