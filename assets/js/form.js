@@ -22,6 +22,9 @@ export function type(id, text) {
   input.dispatchEvent(new Event("blur"));
 }
 
+/** What stands in a field now; the values of `onShown` come a moment after typing. */
+export const typed = (id) => field(id)?.value ?? "";
+
 /** What the chosen model likes, by field name. */
 const likes = () => facts.defaults[current?.model] ?? Object.values(facts.defaults)[0] ?? {};
 

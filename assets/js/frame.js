@@ -1,9 +1,9 @@
 // The frame of an outpainting: how far its sides lie outside of the picture, or inside where that is negative.
 
 import { el } from "./dom.js";
-import { onShown, type } from "./form.js";
+import { onShown, type, typed } from "./form.js";
 import { onRoute, route } from "./routes.js";
-import { canvasOf, SIDES, sourceOf } from "./rooms.js";
+import { canvasOf, setView, SIDES, sourceOf } from "./rooms.js";
 
 const SHAPES = [
   [1, 1],
@@ -18,8 +18,12 @@ const SHAPES = [
 const eighths = (length) => Math.round(length / 8) * 8;
 
 export function mount(element) {
-  let sides = [0, 0, 0, 0];
-  const set = (values) => SIDES.forEach((name, i) => type(name, String(values[i])));
+  let shown = [0, 0, 0, 0];
+  const now = () => SIDES.map((name) => Math.trunc(Number(typed(name))) || 0);
+  function set(values) {
+    SIDES.forEach((name, i) => type(name, String(values[i])));
+    setView("canvas"); // where the frame is seen
+  }
 
   /** `shape(width, height)`: how much wider and higher than the picture the frame is to be. */
   async function grow(shape) {
@@ -37,7 +41,8 @@ export function mount(element) {
     const sheet = await sourceOf("inpaint");
     if (!sheet) return;
     const [across, down] = [x * eighths(sheet.width / 4), y * eighths(sheet.height / 4)];
-    set([sides[0] - across, sides[1] - down, sides[2] + across, sides[3] + down]);
+    const [left, top, right, bottom] = now();
+    set([left - across, top - down, right + across, bottom + down]);
   }
 
   const chip = (text, label, act) => el("button", { type: "button", class: "chip", title: label, "aria-label": label, onclick: act }, text);
@@ -54,10 +59,10 @@ export function mount(element) {
     row("Zoom out", chip("1.5×", "Zoom out 1.5×", () => grow(zoomOut(1.5))), chip("2×", "Zoom out 2×", () => grow(zoomOut(2)))),
     row("Pan", ...pans.map(([text, label, x, y]) => chip(text, label, () => pan(x, y))), none),
   );
-  const show = () => route() === "inpaint" && canvasOf("inpaint").then((canvas) => canvas.setFrame(sides));
+  const show = () => route() === "inpaint" && canvasOf("inpaint").then((canvas) => canvas.setFrame(shown));
   onShown((values) => {
-    sides = SIDES.map((name) => Math.trunc(Number(values[name])) || 0);
-    none.disabled = sides.every((side) => !side);
+    shown = SIDES.map((name) => Math.trunc(Number(values[name])) || 0);
+    none.disabled = shown.every((side) => !side);
     show();
   });
   onRoute(show);

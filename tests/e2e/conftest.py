@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,13 +66,19 @@ def other_model(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def house(tmp_path: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+@contextmanager
+def serving(folder: Path, *models: Path, port: int = 0) -> Iterator[House]:
+    """A studio with its data in `folder` and the model folders `models`."""
     engine = FilmingEngine(step_seconds=0.02)
-    monkeypatch.setattr("studio.worker.ProcessEngine", lambda options: engine)
-    settings = Settings(data_dir=tmp_path / "data", models_dir=(other_model,))
-    settings.data_dir.mkdir()
-    with app._studio(settings, None) as (gate, _), socket.create_server(("127.0.0.1", 0)) as listener:
+    settings = Settings(data_dir=folder, models_dir=models)
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("studio.worker.ProcessEngine", lambda options: engine)
+        studio = app._studio(settings, None)
+        gate, _ = studio.__enter__()
+    with ExitStack() as stack:
+        stack.push(studio)
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", port)))
         server = uvicorn.Server(uvicorn.Config(gate, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
@@ -80,6 +86,12 @@ def house(tmp_path: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch) ->
         engine.gate.set()
         server.should_exit = True
         thread.join(20)
+
+
+@pytest.fixture
+def house(tmp_path: Path, other_model: Path) -> Iterator[House]:
+    with serving(tmp_path / "data", other_model) as house:
+        yield house
 
 
 # Not for the whole session: while Playwright runs, its event loop would be in the way of every asynchronous test.
