@@ -44,8 +44,8 @@ class Family:
 
     `pipelines` names the diffusers class for each task, `denoiser` the class and attribute of the part that draws.
     `kin` is the family whose LoRAs, ControlNets and text encoders it shares. `sizes` are the sizes it was trained on
-    (width, height), the first being its own; both sides must be multiples of `multiple`. `shift` moves a flow model's
-    noise levels (None: the model's own). `scale` is the argument by which the pipeline takes the guidance.
+    (width, height), the first being its own; both sides must be multiples of `multiple`. `flow`: it learned to follow a
+    flow from noise to picture, which is what `samplers.FLOW` is for. `scale` is the argument that takes the guidance.
     `single_file`: diffusers reads its checkpoints in their original format.
     """
 
@@ -89,6 +89,10 @@ class Family:
     def related(self) -> str:
         """The key under which what fits one model of this architecture fits all."""
         return self.kin or self.key
+
+    def side(self, wanted: int) -> int:
+        """The nearest side of a picture, in pixels, that a model of this family can draw."""
+        return max(round(wanted / self.multiple), -(-64 // self.multiple)) * self.multiple
 
     def variant(self, name: str) -> Variant:
         """The member of the family whose hint is a word of `name` (a file or folder name); else the usual one."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import studio
+from studio import samplers
 from studio.prompt import lora_tag
 from studio.request import MAX_LOOPS, MAX_MARGIN, GenerationResult, ResolvedRequest
 from studio.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
@@ -109,10 +110,11 @@ def as_settings(fields: dict[str, str]) -> dict[str, object]:
     The sampler's old names ("DPM++ 2M Karras") fall apart into sampler and schedule type.
     """
     found: dict[str, object] = {"prompt": fields.get(PROMPT, ""), "negative": fields.get(NEGATIVE, "")}
-    sampler, scheduler = fields.get("Sampler", ""), fields.get("Schedule type", "")
+    sampler, scheduler = samplers.ours(fields.get("Sampler", "")), samplers.ours(fields.get("Schedule type", ""))
     for schedule in SCHEDULES:
-        if not scheduler and sampler.removesuffix(f" {schedule}") in SAMPLERS and sampler.endswith(schedule):
-            sampler, scheduler = sampler.removesuffix(f" {schedule}"), schedule
+        known = samplers.ours(sampler.removesuffix(f" {schedule}"))
+        if not scheduler and known in SAMPLERS and sampler.endswith(f" {schedule}"):
+            sampler, scheduler = known, schedule
     if sampler in SAMPLERS:
         found["sampler"] = sampler
         found["scheduler"] = scheduler if scheduler in SAMPLERS[sampler].schedules else AUTOMATIC

@@ -63,13 +63,16 @@ def resolve(
     if request.init is None and not prompt.without_comments(request.prompt).strip():
         raise BadRequest("The prompt is empty; describe the picture you would like to see.")
     model = catalog.find(request.model)
-    sampler, scheduler = _sampling(request, model.defaults)
+    sampler, scheduler = _sampling(request, model)
     _check_parts(request)
     source = None if request.init is None else image.decode(request.init.data, max_pixels)
     mask = None if request.mask is None else image.decode_mask(request.mask.data, max_pixels)
     outpaint = request.outpaint or None
     resize = request.resize or ("crop" if mask is None and outpaint is None else "keep")
-    width, height = _size(request, model.defaults, _canvas(source, outpaint, max_pixels))
+    family = families.known(model.family)
+    width, height = (
+        family.side(side) for side in _size(request, model.defaults, _canvas(source, outpaint, max_pixels))
+    )
     _check_pixels(width * height * request.loops, request)
     seed = request.seed
     if seed is None:
@@ -149,13 +152,15 @@ def _loras(uses: tuple[LoraUse, ...], model: ModelSpec, catalog: Catalog) -> tup
     return tuple(use for use in settled if not use.idle)
 
 
-def _sampling(request: GenerationRequest, defaults: Defaults) -> tuple[str, str]:
-    sampler = request.sampler or defaults.sampler
-    scheduler = request.scheduler or defaults.scheduler
-    known = samplers.SAMPLERS.get(sampler)
+def _sampling(request: GenerationRequest, model: ModelSpec) -> tuple[str, str]:
+    sampler = samplers.ours(request.sampler or model.defaults.sampler)
+    scheduler = samplers.ours(request.scheduler or model.defaults.scheduler)
+    family = families.known(model.family)
+    flow = family.flow and family is not families.UNKNOWN
+    known = samplers.table(flow=flow).get(sampler)
     if not request.scheduler and known is not None and scheduler not in known.schedules:
         scheduler = samplers.AUTOMATIC  # the artist chose only the sampler; the model's schedule does not suit it
-    samplers.check(sampler, scheduler)
+    samplers.check(sampler, scheduler, flow=flow)
     return sampler, scheduler
 
 

@@ -101,7 +101,9 @@ def test_old_sampler_names_fall_apart_into_sampler_and_schedule() -> None:
     assert (old["sampler"], old["scheduler"]) == ("DPM++ 2M", "Karras")
     plain = infotext.as_settings(infotext.parse("x\nSteps: 20, Sampler: Euler a, CFG scale: 7"))
     assert (plain["sampler"], plain["scheduler"]) == ("Euler a", "Automatic")
-    assert "sampler" not in infotext.as_settings(infotext.parse("x\nSteps: 20, Sampler: Restart, CFG scale: 7"))
+    assert "sampler" not in infotext.as_settings(infotext.parse("x\nSteps: 20, Sampler: Magic, CFG scale: 7"))
+    near = infotext.as_settings(infotext.parse("x\nSteps: 20, Sampler: DPM++ 2S a Karras, CFG scale: 7"))
+    assert (near["sampler"], near["scheduler"]) == ("DPM++ SDE", "Karras")
 
 
 @pytest.mark.parametrize(

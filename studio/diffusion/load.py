@@ -172,6 +172,8 @@ def load(spec: ModelSpec, place: torch.device, dtype: torch.dtype, digest: str) 
     for part in (getattr(pipe, "unet", None), getattr(pipe, "vae", None)):
         if part is not None and all(weight.ndim < 5 for weight in part.parameters()):
             part.to(memory_format=torch.channels_last)  # convolutions run about 6 % faster so, on one CPU core
+    if isinstance(getattr(pipe, "transformer", None), diffusers.ChromaTransformer2DModel):
+        pipe.transformer.register_to_config(guidance_embeds=False)  # its inpainting pipeline asks, as that of FLUX does
     pipe.set_progress_bar_config(disable=True)
     return Model(spec, pipe, preview.of(pipe, spec.path), digest, place)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -87,8 +88,12 @@ def _round(
 ) -> tuple[Image.Image, list[Image.Image], tuple[str, ...]]:
     """The picture after this round, the frames of its film, and what could not be followed."""
     task = _task(model, canvas, strength)
-    scheduler = schedulers.own(model.pipe.scheduler, request.sampler, request.scheduler)
+    xl = model.family.key.startswith("sdxl")
+    scheduler = schedulers.own(model.pipe.scheduler, request.sampler, request.scheduler, generator=generator, xl=xl)
     pipe = model.view(scheduler, task)
+    if model.family.key == "hidream":  # it scales every size to this one squared
+        width, height = (request.width, request.height) if canvas is None else canvas.size
+        pipe.default_sample_size = math.sqrt(width * height) * (1 + 1e-9) / pipe.vae_scale_factor
     repaint: Repaint | None = None
     vae = getattr(pipe, "vae", None)
     kept = None if vae is None else vae.dtype
@@ -165,6 +170,7 @@ def _arguments(
         "use_resolution_binning": False,
         "max_area": width * height,
         "_auto_resize": False,
+        "intermediate_timesteps": 1.3 if request.steps == 2 else None,  # what Sana Sprint wants for two steps alone
     }
 
 
