@@ -100,13 +100,17 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
     import gradio as gr
     from fastapi import FastAPI
 
-    from studio import plan
+    from studio import known, plan
     from studio.access import Gate, owner_of
     from studio.api import engine as engine_routes
     from studio.api import house
+    from studio.api import hub as hub_routes
+    from studio.api import models as models_routes
     from studio.catalog import Catalog
     from studio.catalog_watch import Watch
+    from studio.downloads import Downloads
     from studio.gallery import Gallery
+    from studio.hub import Hub
     from studio.jobs import Jobs
     from studio.presets import Presets
     from studio.settings import ASSETS, EMBEDDED, PRESETS
@@ -132,10 +136,14 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
             ),
         )
         watch = Watch(catalog)
+        well_known, hub = known.read(PRESETS), Hub()
+        downloads = Downloads(hub, settings.downloads, well_known, catalog.refresh)
         try:
             app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
             house.install(app, house.router(jobs, gallery, owner_of, lambda: engine.status))
             app.include_router(engine_routes.router(engine, owner_of, catalog.find))
+            app.include_router(models_routes.router(catalog, owner_of, well_known))
+            app.include_router(hub_routes.router(hub, downloads, catalog, well_known, owner_of))
             page = shell.build(shell.Studio(jobs, catalog, presets, gallery, settings))
             gr.mount_gradio_app(app, page, path="/", **shell.mount_options(ASSETS, settings.root_path))
             gate = Gate(
@@ -147,6 +155,7 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
             yield gate, jobs
         finally:
             jobs.close()
+            downloads.close()
             watch.close()
             catalog.close()
             gallery.close()

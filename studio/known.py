@@ -50,6 +50,23 @@ class Known(BaseModel):
         return replace(families.known(self.family).variant(self.title).defaults, **stated)
 
 
+#: Licences by the names that model cards have for them.
+_COMMERCIAL: Final[Mapping[str, Commercial]] = {
+    **dict.fromkeys(("apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "unlicense"), "yes"),
+    **dict.fromkeys(("creativeml-openrail-m", "openrail", "openrail++", "bigscience-openrail-m"), "conditions"),
+    **dict.fromkeys(("stabilityai-ai-community", "sai-nc-community", "krea-2-community-license"), "conditions"),
+    **dict.fromkeys(("fair-ai-public-license-1.0-sd", "cc-by-sa-4.0", "gpl-3.0", "agpl-3.0"), "conditions"),
+    **dict.fromkeys(("flux-1-dev-non-commercial-license", "flux-dev-non-commercial-license"), "no"),
+    **dict.fromkeys(("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "NSCL v2-custom"), "no"),
+}
+
+
+def commercial(licence: str) -> Commercial | None:
+    """Whether this licence lets one earn money with a model; None when nobody here knows it."""
+    folded = licence.casefold()
+    return next((use for name, use in _COMMERCIAL.items() if name.casefold() == folded), None)
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

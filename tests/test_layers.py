@@ -19,8 +19,16 @@ FLOORS = (
     {"", "errors", "settings"},
     {"request", "image", "samplers", "geometry", "canvas", "seam"}
     | {"family", "families", "headers", "recognise", "recognise_lora", "specs", "tensor_names"},
-    {"catalog", "catalog_choices", "catalog_facts", "catalog_folder", "catalog_index", "catalog_names", "catalog_places"}
-    | {"catalog_scan", "catalog_watch", "hashes", "known"}
+    {
+        "catalog",
+        "catalog_choices",
+        "catalog_facts",
+        "catalog_folder",
+        "catalog_index",
+        "catalog_names",
+        "catalog_places",
+    }
+    | {"catalog_scan", "catalog_trash", "catalog_watch", "hashes", "known"}
     | {"infotext", "presets", "engine", "access", "job_store", "turns"}
     | {"prompt", "prompt_chunks", "prompt_schedule", "prompt_spoken", "prompt_weights", "tokens", "wildcards"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},

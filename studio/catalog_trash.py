@@ -1,0 +1,50 @@
+"""Models into the trash: moved aside on their own disk, with what lies beside them, and back again by hand."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+from studio.catalog import EMBEDDED
+from studio.catalog_scan import Entry
+from studio.errors import BadRequest, ReadOnly
+
+#: A scan leaves hidden folders out.
+TRASH: Final = ".trash"
+
+
+def trash(entry: Entry) -> Path:
+    """Move a file or folder into the trash of the model folder it lies in; the folder where it now is.
+
+    Raises:
+        BadRequest: it is the embedded model, or a whole model folder.
+        ReadOnly: it cannot be moved; nothing has changed.
+    """
+    place, root = entry.place, entry.place.root.path
+    if entry.group == "model" and entry.key == EMBEDDED:
+        raise BadRequest("The embedded model belongs to the studio; it stays.")
+    # A component is known by its weights; what goes is its folder.
+    path = place.path.parent if place.class_name else place.path
+    if path == root:
+        raise BadRequest("This is a whole model folder; take it out of --models-dir instead.")
+    grave = root / TRASH / f"{time.strftime('%Y-%m-%d %H.%M.%S')} {path.name}"
+    number = 1
+    while grave.exists():
+        number += 1
+        grave = grave.with_name(f"{grave.name.removesuffix(f' ({number - 1})')} ({number})")
+    beside = [side.path for side in place.notes] + ([place.preview] if place.kind == "file" and place.preview else [])
+    moved: list[tuple[Path, Path]] = []
+    try:
+        grave.mkdir(parents=True)
+        for source in (path, *([] if place.class_name else beside)):
+            target = grave / source.name
+            source.rename(target)
+            moved.append((source, target))
+    except OSError as denied:
+        for source, target in reversed(moved):
+            target.rename(source)
+        raise ReadOnly(
+            f"“{path.name}” cannot be moved ({denied.strerror}); check the folder’s permissions."
+        ) from denied
+    return grave
