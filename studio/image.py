@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
 from studio.errors import TooLarge, UnreadablePicture
 
@@ -30,6 +30,18 @@ _TURNS: Final = {
 }
 #: What Pillow's decoders raise on broken input, found by fuzzing them.
 _BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+#: EXIF's texts, by their numbers. ComfyUI puts its graphs into Make and Model.
+_COMMENTS: Final = {
+    ExifTags.Base.UserComment: "UserComment",
+    ExifTags.Base.ImageDescription: "ImageDescription",
+    ExifTags.Base.Make: "Make",
+    ExifTags.Base.Model: "Model",
+    ExifTags.Base.Software: "Software",
+    ExifTags.Base.MakerNote: "MakerNote",
+}
+_NO_TEXTS: Final = ("exif", "icc_profile", "xmp", "photoshop", "transparency")
+_UTF_16: Final = b"UNICODE\0"
+_LONGEST_TEXT: Final = 8_000_000
 _OTHERS: Final = (
     (b"GIF8", 0, "a GIF"),
     (b"BM", 0, "a BMP"),
@@ -179,6 +191,49 @@ def png_texts(data: bytes) -> tuple[tuple[int, int], dict[str, str]]:
             return size, {str(key): text for key, text in picture.info.items() if isinstance(text, str)}
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, *_BROKEN) as broken:
         raise UnreadablePicture("This PNG is damaged or cut off.") from broken
+
+
+def texts(data: bytes) -> dict[str, str]:
+    """The texts a picture carries, by keyword: of a PNG its chunks', of any the `_COMMENTS` of EXIF and `comment`.
+
+    No pixel is decoded. A text is cut after 8 million characters.
+
+    Raises:
+        UnreadablePicture: no PNG, JPEG or WebP.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+            found = {str(key): value for key, value in picture.info.items() if key not in _NO_TEXTS}
+            exif = picture.getexif()
+            own = exif.get_ifd(ExifTags.IFD.Exif)
+            found |= {name: exif.get(tag) or own.get(tag) for tag, name in _COMMENTS.items()}
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, *_BROKEN) as broken:
+        raise UnreadablePicture(_not_a_picture(data)) from broken
+    read = {
+        key[:100]: _comment(value)[:_LONGEST_TEXT] for key, value in found.items() if isinstance(value, str | bytes)
+    }
+    return {key: text for key, text in read.items() if text}
+
+
+def user_comment(text: str) -> bytes:
+    """EXIF with `text` as its `UserComment`, as A1111 writes it into JPEG and WebP files: UTF-16, big end first."""
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _UTF_16 + text.encode("utf-16-be", "replace")
+    return exif.tobytes()
+
+
+def _comment(value: str | bytes) -> str:
+    """EXIF's comments begin with the name of their code, which not every program fills in, or minds."""
+    if isinstance(value, str):
+        return value.rstrip("\0")
+    if value.startswith(_UTF_16):
+        value = value[8:]
+        # Latin letters have their zeros first in the one order, last in the other.
+        order = "le" if value[1::2].count(0) > value[::2].count(0) else "be"
+        return value.decode(f"utf-16-{order}", "replace").removeprefix("\ufeff").rstrip("\0")
+    if value.startswith((b"ASCII\0\0\0", b"\0" * 8)):
+        value = value[8:]
+    return value.decode("utf-8", "replace").strip("\0")
 
 
 def jpeg(picture: Image.Image, longest: int = PREVIEW, quality: int = 88) -> bytes:

@@ -50,14 +50,26 @@ def write(result: GenerationResult, title: str) -> str:
         "Size": f"{result.width}x{result.height}",
         "Model hash": result.model_digest,
         "Model": title,
+        "Denoising strength": _number(request.strength) if request.init else "",
+        "Clip skip": request.clip_skip if request.clip_skip > 1 else "",
+        # Noise is made on the CPU whatever the device; left out, A1111 would take it for that of its card.
+        "RNG": "CPU",
         **(_from_picture(request) if request.init else {}),
+        # As the Dynamic Prompts extension tells what was left to chance.
+        "Template": request.prompt if _is_template(request.prompt) else "",
+        "Negative Template": request.negative if _is_template(request.negative) else "",
         "Lora hashes": ", ".join(f"{_stem(lora.name)}: {lora.digest}" for lora in result.loras),
         "Lora layers": "; ".join(f"{_stem(lora.name)}: {lora}" for lora in result.loras),
+        "Notes": " ".join(result.notes),
         "Version": f"Pochade v{studio.__version__}",
     }
     settings = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value != "")
     tags = "".join(f" {lora_tag(use.model_copy(update={'name': _stem(use.name)}))}" for use in request.full_loras)
     return f"{request.full_prompt}{tags}\n{NEGATIVE}: {request.full_negative}\n{settings}"
+
+
+def _is_template(prompt: str) -> bool:
+    return "{" in prompt or "__" in prompt
 
 
 def _stem(key: str) -> str:
@@ -66,10 +78,7 @@ def _stem(key: str) -> str:
 
 
 def _from_picture(request: ResolvedRequest) -> dict[str, object]:
-    pairs: dict[str, object] = {
-        "Denoising strength": _number(request.strength),
-        "Resize mode": _RESIZE[request.resize],
-    }
+    pairs: dict[str, object] = {"Resize mode": _RESIZE[request.resize]}
     if request.loops > 1:
         pairs |= {"Loops": request.loops, "Loop decay": _number(request.loop_decay)}
     if request.mask or request.outpaint:
@@ -126,6 +135,8 @@ def as_settings(fields: dict[str, str]) -> dict[str, object]:
             found[name] = float(value)
     if size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", fields.get("Size", "")):
         found["width"], found["height"] = int(size[1]), int(size[2])
+    if re.fullmatch(r"[1-9]|1[0-2]", skip := fields.get("Clip skip", "")):
+        found["clip_skip"] = int(skip)
     found |= _picture_settings(fields)
     return found
 

@@ -40,7 +40,7 @@ def result(**changes: Any) -> GenerationResult:
 def test_the_text_is_laid_out_as_a1111_lays_it_out() -> None:
     assert infotext.write(result(full_prompt="a cat, ink", full_negative="blurry"), "v1-5") == (
         "a cat, ink\nNegative prompt: blurry\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, "
-        "Seed: 42, Size: 512x768, Model hash: 6ce0161689, Model: v1-5, Version: Pochade v" + __version__
+        "Seed: 42, Size: 512x768, Model hash: 6ce0161689, Model: v1-5, RNG: CPU, Version: Pochade v" + __version__
     )
 
 
@@ -182,7 +182,7 @@ def test_repainting_is_told_in_a1111s_words_and_read_back() -> None:
     }
     text = infotext.write(result(init=Picture.from_bytes(b"x"), mask=Picture.from_bytes(b"y"), **given), "v1-5")
     for pair in (
-        "Denoising strength: 0.75, Resize mode: Keep size, Loops: 3, Loop decay: 0.5, Mask blur: 9",
+        "Denoising strength: 0.75, RNG: CPU, Resize mode: Keep size, Loops: 3, Loop decay: 0.5, Mask blur: 9",
         "Mask mode: Inpaint not masked, Masked content: latent noise, Inpaint area: Only masked",
         "Masked area padding: 48, Soft inpainting enabled: True, Match colours: False",
         "Outpaint: left 64 top 0 right 8 bottom 0",
@@ -191,6 +191,16 @@ def test_repainting_is_told_in_a1111s_words_and_read_back() -> None:
     told = infotext.as_settings(infotext.parse(text))
     assert {name: told[name] for name in given} == given
     assert GenerationRequest.model_validate(told).inpaint.padding == 48
+
+
+def test_clip_skip_templates_and_notes_are_told() -> None:
+    made = result(prompt="a {red|blue} cat", negative="__mess__", full_negative="blur", clip_skip=2)
+    text = infotext.write(replace(made, notes=("One, two.", "Three.")), "v1-5")
+    assert "Model: v1-5, Clip skip: 2, RNG: CPU, Template: a {red|blue} cat, Negative Template: __mess__, " in text
+    assert 'Notes: "One, two. Three.", Version' in text
+    assert infotext.as_settings(infotext.parse(text))["clip_skip"] == 2
+    assert "clip_skip" not in infotext.as_settings({"Clip skip": "99"})
+    assert "Template" not in infotext.write(result(), "v1-5")
 
 
 def test_without_a_picture_nothing_is_told_about_masks() -> None:
