@@ -100,10 +100,16 @@ export function generate() {
   // Leaving a number field makes Gradio take over what was typed.
   const active = document.activeElement;
   if (active instanceof HTMLInputElement) active.blur();
-  setTimeout(() => {
+  // Gradio takes a value over when it next renders; a tab nobody sees has no frames.
+  let pressed = false;
+  const press = () => {
+    if (pressed) return;
+    pressed = true;
     document.getElementById("generate")?.click();
     active?.focus?.({ preventScroll: true });
-  });
+  };
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(press)));
+  setTimeout(press, 250);
 }
 
 export function swapSize() {
@@ -119,6 +125,16 @@ let reuseTrigger = null;
 /** Fill the form with the settings of a picture. */
 export function reuse(id) {
   reuseTrigger?.("reuse", { id });
+}
+
+/** Draw with this model from now on; null: the list of models has changed. */
+export function chooseModel(key) {
+  reuseTrigger?.("choose", { model: key });
+}
+
+/** What models like, of those that came since the page was made as well. */
+export function learn(defaults) {
+  facts = { ...facts, defaults };
 }
 
 export function examples(element, data, trigger) {
