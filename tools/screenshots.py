@@ -1,6 +1,7 @@
 """Photograph the studio for the README: `python -m tools.screenshots` draws with the embedded model in a real browser.
 
-Every picture of `assets/screenshots/` is made anew from a fresh studio in a temporary folder.
+Every picture of `assets/screenshots/` is made anew from a fresh studio in a temporary folder; with names of scenes
+(`wide`, `rooms`, `light`, `phone`) only theirs.
 """
 
 from __future__ import annotations
@@ -83,6 +84,17 @@ class Camera:
             self.page.locator("#count input[type=number]").fill(str(count))
         self.page.keyboard.press("Control+Enter")
 
+    def stroke(self, room: str, points: list[tuple[float, float]]) -> None:
+        """Draw with the chosen tool through points in shares of the canvas's place."""
+        box = self.page.locator(f"#canvas-{room} .canvas-easel").bounding_box()
+        assert box is not None
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=6)
+        self.page.mouse.up()
+
     def finished(self) -> int:
         return self.page.locator(".strip .thumb:not(.live)").count()
 
@@ -140,6 +152,53 @@ def wide(browser: Browser, address: str) -> None:
     camera.context.close()
 
 
+def rooms(browser: Browser, address: str) -> None:
+    """Image and Inpaint, each with its canvas, its result, and one over the other."""
+    camera = Camera(browser, address)
+    page = camera.page
+    page.locator("#seed input").fill("3")
+    camera.draw(EXAMPLE)
+    page.locator("#seed input").fill("5")
+    page.get_by_role("link", name="Image", exact=True).click()
+    page.locator("#canvas-image .canvas").wait_for()
+    camera.shoot("image-empty")
+    page.get_by_role("link", name="Text", exact=True).click()
+    page.keyboard.press("Escape")
+    page.locator(".stage").get_by_role("button", name="To image").click()
+    page.locator("#canvas-image .canvas-empty").wait_for(state="hidden")
+    camera.stroke("image", [(0.2, 0.3), (0.35, 0.22), (0.5, 0.3)])
+    camera.shoot("image")
+    camera.draw("a pink hot air balloon over the mountains at sunset, watercolor")
+    page.locator("#view-switch").get_by_role("button", name="Compare").click()
+    page.locator(".comparison img").first.wait_for()
+    camera.shoot("image-compare")
+    page.locator(".stage").get_by_role("button", name="To inpaint").click()
+    page.locator("#canvas-inpaint .canvas-empty").wait_for(state="hidden")
+    camera.stroke("inpaint", [(0.62, 0.2), (0.72, 0.18), (0.78, 0.26), (0.68, 0.3)])
+    page.locator("#fold-mask button").first.click()
+    camera.shoot("inpaint")
+    camera.draw("a yellow moon over the mountains at sunset, watercolor")
+    page.get_by_role("button", name="Go on", exact=True).click()
+    camera.shoot("inpaint-result")
+    page.keyboard.press("Escape")
+    page.locator(".stage").get_by_role("button", name="Use as source").click()
+    page.locator("#fold-mask button").first.click()
+    page.locator("#fold-outpaint button").first.click()
+    page.get_by_role("button", name="Extend to 16:9").click()
+    camera.shoot("outpaint")
+    camera.draw("mountains at sunset, watercolor")
+    camera.shoot("outpaint-result")
+    camera.context.close()
+    camera = Camera(browser, address, theme="light", phone=True)
+    page = camera.page
+    page.get_by_role("link", name="Gallery").click()
+    page.locator(".tile").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="To inpaint").click()
+    page.locator("#canvas-inpaint .canvas-empty").wait_for(state="hidden")
+    camera.shoot("phone-inpaint")
+    camera.context.close()
+
+
 def light(browser: Browser, address: str) -> None:
     camera = Camera(browser, address, theme="light")
     camera.draw(PROMPTS[3])
@@ -165,14 +224,17 @@ def phone(browser: Browser, address: str) -> None:
     camera.context.close()
 
 
-def main() -> None:
+SCENES: Final = {"wide": wide, "rooms": rooms, "light": light, "phone": phone}
+
+
+def main(names: list[str]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, studio(Path(folder)) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_or_install(playwright), args=["--no-sandbox"])
-        for scene in (wide, light, phone):
+        for scene in [SCENES[name] for name in names] or SCENES.values():
             scene(browser, address)
         browser.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
