@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--repeats N] [engine|web|gallery …]` → docs/performance.json and its table, performance.md.
+"""`python -m benchmarks [--repeats N] [engine|lora|web …]` → docs/performance.json and its table, performance.md.
 
 Suites that are not run keep the figures of their last run.
 """
@@ -22,10 +22,12 @@ TABLE = JSON.with_suffix(".md")
 def suites(repeats: int) -> dict[str, Callable[[], Iterator[Figure]]]:
     import benchmarks.engine  # each suite brings its own heavy libraries
     import benchmarks.gallery
+    import benchmarks.lora
     import benchmarks.web
 
     return {
         "engine": lambda: benchmarks.engine.figures(repeats),
+        "lora": lambda: benchmarks.lora.figures(repeats),
         "web": benchmarks.web.figures,
         "gallery": benchmarks.gallery.figures,
     }
@@ -51,7 +53,7 @@ def table(runs: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("suite", nargs="*", help="engine, web, gallery; all of them by default")
+    parser.add_argument("suite", nargs="*", help="engine, lora, web, gallery; all of them by default")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     available = suites(options.repeats)

@@ -50,6 +50,10 @@ def at_most(name: str, value: float, bar: float, unit: str = "×", note: str = "
     return Figure(name, round(value, 3), unit, f"≤ {bar:g}", value <= bar, note)
 
 
+def at_least(name: str, value: float, bar: float, unit: str = "×", note: str = "") -> Figure:
+    return Figure(name, round(value, 3), unit, f"≥ {bar:g}", value >= bar, note)
+
+
 def machine() -> dict[str, object]:
     """What the figures were taken on. The load tells a quiet run from a busy one."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")

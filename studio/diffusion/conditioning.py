@@ -90,7 +90,7 @@ class Conditioning:
         self._pipe = pipe
         self._turn = turn
         self._guided = request.guidance > 1 and pipe.unet.config.time_cond_proj_dim is None
-        self._encoder = Encoder(pipe, model.heard, request.clip_skip, request.full_loras, embeddings)
+        self._encoder = Encoder(pipe, model.heard, request.clip_skip, embeddings)
         self.steps = _heard(request)[: turn.steps]
         self._check()
         self._composition: Composition | None = None

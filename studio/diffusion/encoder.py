@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from studio import prompt_chunks, prompt_weights
 from studio.errors import BadRequest, ModelError
 from studio.prompt_chunks import Chunk, Vector
-from studio.request import LoraUse
 
 _CLIPS: Final = ("CLIPTextModel", "CLIPTextModelWithProjection")
 #: SDXL's encoders, in the order its pipelines have them.
@@ -42,9 +41,10 @@ class Encoded:
 
 
 class Memory:
-    """The texts encoded last, up to a number of bytes."""
+    """The texts encoded last, up to a number of bytes. `worn` says which LoRAs lie over the text encoders meanwhile."""
 
     def __init__(self, size: int = _REMEMBERED) -> None:
+        self.worn: Hashable = ()
         self._left = size
         self._known: OrderedDict[Hashable, Encoded] = OrderedDict()
 
@@ -52,12 +52,13 @@ class Memory:
         return len(self._known)
 
     def get(self, key: Hashable) -> Encoded | None:
-        if key in self._known:
-            self._known.move_to_end(key)
-        return self._known.get(key)
+        whole = self.worn, key
+        if whole in self._known:
+            self._known.move_to_end(whole)
+        return self._known.get(whole)
 
     def put(self, key: Hashable, encoded: Encoded) -> None:
-        self._known[key] = encoded
+        self._known[self.worn, key] = encoded
         self._left -= _size(encoded)
         while self._left < 0 and self._known:
             _, forgotten = self._known.popitem(last=False)
@@ -85,7 +86,7 @@ def unread(pipe: Any, text: str) -> str:
 
 
 class Encoder:
-    """The text encoders of `pipe` while `loras` are laid over them.
+    """The text encoders of `pipe`, with whatever LoRAs lie over them.
 
     Raises:
         BadRequest: they have fewer layers than `clip_skip`.
@@ -97,13 +98,11 @@ class Encoder:
         pipe: Any,
         memory: Memory,
         clip_skip: int,
-        loras: tuple[LoraUse, ...],
         embeddings: Mapping[str, Path],
     ) -> None:
         self._pipe = pipe
         self._memory = memory
         self._skip = clip_skip
-        self._loras = loras
         self._embeddings = {name.lower(): path for name, path in embeddings.items()}
         self._vectors: dict[str, list[torch.Tensor | None]] = {}
         self._notes: dict[str, None] = {}
@@ -132,7 +131,7 @@ class Encoder:
         passages = prompt_weights.parse(text)
         sizes = self._sizes(text)
         named = tuple((name, stamp) for name, (_, stamp) in sizes.items())
-        key = text, self._skip, self._loras, named
+        key = text, self._skip, named
         known = self._memory.get(key)
         if known is None:
             lengths = {name: length for name, (length, _) in sizes.items()}

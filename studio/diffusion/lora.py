@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from studio.diffusion import lora_files, lora_math, lora_names
+from studio.diffusion.encoder import Memory
 from studio.diffusion.load import Model
 from studio.diffusion.lora_files import DENOISER, Layer, LoraFile
 from studio.diffusion.lora_match import Match, Names, match, parts
@@ -44,6 +45,7 @@ class Loras:
         self._names = Names()
         self._touched: dict[tuple[int, str], _Touched] = {}
         self._state: _State | None = None
+        self._heard: ref[Memory] | None = None
         self._lock = threading.RLock()
 
     @contextmanager
@@ -67,6 +69,7 @@ class Loras:
             for touched in self._touched.values():
                 touched.restore()
             self._touched.clear()
+            self._tell(None, ())
 
     def keep_for(self, key: str) -> None:
         """Rest, unless it is this model that is changed. To be called before another one is brought into memory."""
@@ -101,6 +104,8 @@ class Loras:
             # Torn from here until the new state stands: `applied` puts all back if anything fails.
             self._state = None
             self._merge(sums)
+            spoken = [(r.digest, use) for r, (_, use) in zip(reports, chosen, strict=True) if r.text_layers]
+            self._tell(model.heard, tuple(spoken))
             self._state = _State(model.spec.key, ref(denoiser), wanted, reports)
             return reports
 
@@ -133,6 +138,15 @@ class Loras:
             assert live is not None
             _add(live, touched.pristine, layers, bias=name == "bias")
             touched.mark = _mark(live)
+
+    def _tell(self, heard: Memory | None, worn: Hashable) -> None:
+        """What the text encoders said without these LoRAs is not what they say now."""
+        before = None if self._heard is None else self._heard()
+        if before is not None:
+            before.worn = ()
+        if heard is not None:
+            heard.worn = worn
+        self._heard = None if heard is None else ref(heard)
 
     def _intact(self) -> bool:
         """Nobody has written to the changed weights, or moved them, since."""

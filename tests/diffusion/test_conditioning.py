@@ -20,7 +20,7 @@ from studio.diffusion.load import Model
 from studio.diffusion.watch import Round
 from studio.errors import BadRequest, ModelError
 from studio.family import Task
-from studio.request import GenerationResult, LoraUse, Picture
+from studio.request import GenerationResult, Picture
 from tests.families import builders
 from tests.resolved import resolved
 
@@ -51,7 +51,7 @@ def view(model: Model, task: Task = "text", sampler: str = "Euler") -> Any:
 
 
 def encoder(model: Model, skip: int = 1, memory: Memory | None = None, **embeddings: Path) -> Encoder:
-    return Encoder(view(model), Memory() if memory is None else memory, skip, (), embeddings)
+    return Encoder(view(model), Memory() if memory is None else memory, skip, embeddings)
 
 
 def draw(model: Model, prompt: str, negative: str = "", **changes: object) -> GenerationResult:
@@ -296,7 +296,8 @@ def test_a_text_is_encoded_once_and_forgotten_when_there_are_many(model: Model, 
         encoder(model, 1, memory).encode("b")
         assert len(calls) == 5, "the one not used for longest was forgotten"
         encoder(model, 2, memory).encode("b")
-        Encoder(view(model), memory, 1, (LoraUse(name="x"),), {}).encode("b")
+        memory.worn = "a LoRA"
+        encoder(model, 1, memory).encode("b")
         assert len(calls) == 7, "another layer and other LoRAs are other texts"
         encoder(model, 1, Memory(1)).encode("b")
         assert len(calls) == 8

@@ -166,6 +166,23 @@ def test_the_text_encoder_has_a_weight_of_its_own(worn: Loras, mini: Model, stro
     assert changed == {"text_encoder"}
 
 
+def test_what_the_text_encoder_said_under_other_loras_is_not_taken_for_what_it_says_now(
+    worn: Loras, mini: Model, tmp_path: Path
+) -> None:
+    plain = with_loras(worn, mini)
+    shown = [plain]
+    for number, seed in enumerate((0, 1)):
+        pairs = {path: pair for path, pair in loras.attention(mini, seed).items() if path.startswith("text")}
+        # A longer header, so that the file is another even where the clock is coarse.
+        file = loras.save(loras.kohya(pairs), tmp_path / "text.safetensors", note="x" * number)
+        shown.append(with_loras(worn, mini, (use(), file)))
+        assert not any(np.array_equal(shown[-1], other) for other in shown[:-1])
+    shown.append(with_loras(worn, mini, (use(0.5), file)))
+    assert not np.array_equal(shown[-1], shown[-2])
+    assert np.array_equal(with_loras(worn, mini, (use(), file)), shown[2])
+    assert np.array_equal(with_loras(worn, mini), plain)
+
+
 def test_every_layout_says_the_same(worn: Loras, mini: Model, tmp_path: Path) -> None:
     pairs = loras.attention(mini)
     unet = {path: pair for path, pair in pairs.items() if path.startswith("unet.")}
