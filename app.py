@@ -106,6 +106,7 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
     from studio.api import house
     from studio.api import hub as hub_routes
     from studio.api import models as models_routes
+    from studio.api import prompts as prompts_routes
     from studio.catalog import Catalog
     from studio.catalog_watch import Watch
     from studio.downloads import Downloads
@@ -144,6 +145,7 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
             app.include_router(engine_routes.router(engine, owner_of, catalog.find))
             app.include_router(models_routes.router(catalog, owner_of, well_known))
             app.include_router(hub_routes.router(hub, downloads, catalog, well_known, owner_of))
+            app.include_router(prompts_routes.router(jobs, gallery, catalog, presets, owner_of))
             page = shell.build(shell.Studio(jobs, catalog, presets, gallery, settings))
             gr.mount_gradio_app(app, page, path="/", **shell.mount_options(ASSETS, settings.root_path))
             gate = Gate(

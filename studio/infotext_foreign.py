@@ -244,6 +244,7 @@ def _found(
                 unusable[name] = plain(settings.pop(name, ""))
     valid = request.model_dump(include=set(settings), mode="json")
     names = re.findall(r"<(?:lora|lyco):([^:<>]{1,400})", str(settings.get("prompt", "")))
+    names += [str(use["name"]) for use in valid.get("loras", ())]
     told = {clean(name, 100): plain(value) for name, value in list(others.items())[:_MOST_OTHERS]}
     short_model = re.split(r"[\\/]", model)[-1].removesuffix(".safetensors")
     return Found(

@@ -30,7 +30,7 @@ FLOORS = (
     }
     | {"catalog_scan", "catalog_trash", "catalog_watch", "hashes", "known"}
     | {"infotext", "presets", "engine", "access", "job_store", "turns"}
-    | {"comfy_graph", "foreign_values", "infotext_foreign"}
+    | {"comfy_graph", "foreign_values", "infotext_foreign", "reading", "receipt"}
     | {"prompt", "prompt_chunks", "prompt_schedule", "prompt_spoken", "prompt_weights", "tokens", "wildcards"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
     {"plan", "further", "hub", "downloads"},
