@@ -16,7 +16,7 @@ export function mount(element) {
   const status = buildStatus();
   const strip = buildStrip();
   const { row, refresh } = actionRow(() => easel.shown());
-  const comparison = el("div", { class: "easel comparison" });
+  const comparison = el("div", { class: "comparison" });
   element.replaceChildren(el("section", { class: "stage", "aria-label": "Picture" }, easel.element, comparison, status, caption, row, strip));
   let awaited = null;
   onSession(() => {

@@ -8,11 +8,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.conftest import open_studio
+from tests.e2e.test_rooms_page import enter, put, rectangle
 from tests.running import Studio, running
 
 pytestmark = pytest.mark.browser
@@ -43,6 +46,25 @@ def shown(page: Page, studio: Studio) -> bytes:
     found = re.search(r"/studio/pictures/([^/]+)/", source)
     assert found, source[:200]
     return studio.picture(found[1])
+
+
+def rgb(data: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def png(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def scene(width: int, height: int) -> Image.Image:
+    """A dark sky that pales towards a green ground, with grain."""
+    grain = np.random.default_rng(3).normal(0, 3, (height, width, 3))
+    levels = np.linspace((20, 24, 60), (120, 90, 110), height)[:, None, :] + grain
+    levels[height * 3 // 4 :] = grain[height * 3 // 4 :] + (40, 90, 50)
+    return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
 def set_seed(page: Page, seed: int) -> None:
@@ -94,6 +116,33 @@ def test_a_reload_in_the_middle_finds_the_job_and_its_progress(page: Page, studi
     page.reload()
     expect(page.get_by_role("progressbar", name="Drawing")).to_be_visible(timeout=MINUTES)
     expect(page.locator(".easel").get_by_alt_text("three green fish in the sea")).to_be_visible(timeout=MINUTES)
+
+
+def test_a_repaint_leaves_the_rest_bit_for_bit_and_grows_beyond_its_edges(page: Page, studio: Studio) -> None:
+    enter(page, "inpaint")
+    source = scene(128, 128)
+    put(page, "inpaint", png(source))
+    rectangle(page, 40, 24, 104, 72, size=source.size)
+    page.locator("#fold-sampling button").first.click()
+    page.locator("#steps input[type=number]").fill("6")
+    page.locator("#steps input[type=number]").blur()
+    page.get_by_label("Prompt", exact=True).fill("a yellow moon at night")
+    page.keyboard.press("Control+Enter")
+    repainted = page.locator(".easel").get_by_alt_text("a yellow moon at night")
+    expect(repainted).to_be_visible(timeout=MINUTES)
+    before, after = np.asarray(source), rgb(shown(page, studio))
+    outside = np.ones(before.shape[:2], bool)
+    outside[12:84, 28:116] = False  # the feather reaches so far beyond what was painted
+    assert np.array_equal(after[outside], before[outside])
+    assert np.abs(after[32:64, 48:96].astype(int) - before[32:64, 48:96]).mean() > 10
+    page.locator("#generate").focus()
+    page.keyboard.press("d")
+    expect(page.locator(".comparison").get_by_role("slider")).to_be_visible()
+    page.keyboard.press("d")
+    page.locator(".stage").get_by_role("button", name="Go on").click()
+    page.get_by_role("menuitem", name="Zoom out 1.5×").click()
+    expect(page.locator(".caption-facts")).to_contain_text("192 × 192", timeout=MINUTES)
+    assert np.array_equal(rgb(shown(page, studio))[32:160, 32:160], after)
 
 
 def test_everything_the_page_loads_comes_from_the_studio(studio: Studio, context: BrowserContext) -> None:

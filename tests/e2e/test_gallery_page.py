@@ -84,7 +84,7 @@ def test_settings_go_back_to_text_to_image(page: Page, house: House) -> None:
     made(house, "a heron", seed=5, steps=3)
     open_gallery(page, 1)
     page.locator(".tile").click()
-    page.get_by_role("button", name="Send settings to text to image").click()
+    page.get_by_role("dialog").get_by_role("button", name="Reuse settings").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a heron")
     expect(page.locator("#seed input")).to_have_value("5")
 

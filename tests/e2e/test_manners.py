@@ -127,7 +127,7 @@ def test_the_shortcuts_tell_themselves(page: Page) -> None:
     page.keyboard.press("Escape")
     expect(help_sheet).to_be_hidden()
     page.keyboard.press("g")
-    expect(page.locator(".grid-foot")).to_be_visible()
+    expect(page.locator("#gallery .grid-foot")).to_be_visible()
     page.keyboard.press("g")
     expect(page.get_by_label("Prompt", exact=True)).to_be_visible()
 

@@ -87,10 +87,10 @@ def place(page: Page, size: tuple[int, int] = SIZE) -> tuple[float, float, float
     return box["x"] + (box["width"] - size[0] * scale) / 2, box["y"] + (box["height"] - size[1] * scale) / 2, scale
 
 
-def rectangle(page: Page, left: int, top: int, right: int, bottom: int) -> None:
-    """Drag the rectangle tool over these pixels of the picture."""
+def rectangle(page: Page, left: int, top: int, right: int, bottom: int, size: tuple[int, int] = SIZE) -> None:
+    """Drag the rectangle tool over these pixels of the picture, which has `size`."""
     page.locator("#canvas-inpaint [data-tool=rectangle]").click()
-    x, y, scale = place(page)
+    x, y, scale = place(page, size)
     page.mouse.move(x + left * scale, y + top * scale)
     page.mouse.down()
     page.mouse.move(x + right * scale, y + bottom * scale, steps=4)
@@ -120,7 +120,7 @@ def test_a_picture_is_redrawn_and_compared_and_costs_few_requests(page: Page, ho
     assert (asked.prompt, asked.strength, asked.resize, asked.mask) == ("a heron in the rain", 0.35, "keep", None)
     assert (size_of(asked.init), asked.width, asked.height) == (SIZE, *SIZE)
     assert page.evaluate("document.documentElement.dataset.view") == "result"
-    expect(page.locator(".easel img").first).to_be_visible()
+    expect(page.locator(".easel img")).to_be_visible()
     page.keyboard.press("Escape")
     page.locator("#generate").focus()
     page.keyboard.press("d")
