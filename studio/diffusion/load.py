@@ -6,7 +6,9 @@ import gc
 import inspect
 import json
 import logging
+import tempfile
 import threading
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,14 +26,16 @@ from diffusers import (
 from tqdm import tqdm
 
 from studio import catalog, families
-from studio.diffusion import preview
+from studio.diffusion import preview, single_file
 from studio.diffusion.encoder import Memory
+from studio.diffusion.guides import Shelf
 from studio.diffusion.preview import Preview
 from studio.errors import ModelError
 from studio.family import Family, Task
 from studio.request import ModelSpec
 
 log = logging.getLogger(__name__)
+NOTHING: Final = Shelf()
 
 _PRECISIONS: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 #: Trained for half precision; everything younger was trained in bfloat16.
@@ -156,12 +160,14 @@ def precision(wanted: str, place: torch.device, family: str) -> torch.dtype:
     return torch.float16 if family in _HALF else torch.bfloat16
 
 
-def load(spec: ModelSpec, place: torch.device, dtype: torch.dtype, digest: str) -> Model:
-    """Raises:
-    ModelError: the folder is damaged, or is no text-to-image model.
+def load(spec: ModelSpec, place: torch.device, dtype: torch.dtype, digest: str, shelf: Shelf = NOTHING) -> Model:
+    """`shelf`: where the parts that a single file lacks are looked for.
+
+    Raises:
+        ModelError: the folder or file is damaged, is no text-to-image model, or lacks a part.
     """
     try:
-        pipe = _from_folder(spec.path, dtype)
+        pipe = _read(spec, dtype, shelf)
         pipe.to(place)
     except (torch.OutOfMemoryError, MemoryError, ModelError):
         raise
@@ -176,6 +182,20 @@ def load(spec: ModelSpec, place: torch.device, dtype: torch.dtype, digest: str) 
         pipe.transformer.register_to_config(guidance_embeds=False)  # its inpainting pipeline asks, as that of FLUX does
     pipe.set_progress_bar_config(disable=True)
     return Model(spec, pipe, preview.of(pipe, spec.path), digest, place)
+
+
+def _read(spec: ModelSpec, dtype: torch.dtype, shelf: Shelf) -> DiffusionPipeline:
+    if spec.path.is_dir():
+        return _from_folder(spec.path, dtype)
+    if spec.path.suffix.casefold() != ".dduf":
+        return single_file.load(spec, dtype, shelf)
+    # A diffusers folder in an archive, not compressed; no file of it may lie outside of where it is unpacked.
+    with tempfile.TemporaryDirectory(prefix="pochade-") as place, zipfile.ZipFile(spec.path) as archive:
+        for name in archive.namelist():
+            if name.startswith(("/", "\\")) or ".." in Path(name).parts or ":" in name:
+                raise ModelError(f"{spec.title} is a damaged DDUF archive; download it again.")
+        archive.extractall(place)
+        return _from_folder(Path(place), dtype)
 
 
 def _from_folder(folder: Path, dtype: torch.dtype) -> DiffusionPipeline:

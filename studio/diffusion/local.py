@@ -15,6 +15,7 @@ import torch
 
 from studio.catalog import Catalog
 from studio.diffusion import card, load, memory, modes, residency, sample
+from studio.diffusion.guides import Shelf
 from studio.diffusion.load import Model
 from studio.diffusion.lora import Loras
 from studio.diffusion.manager import PipelineManager
@@ -223,7 +224,8 @@ class LocalEngine:
         stored = modes.STORED[storage] if storage == "float16" else dtype
         host = torch.device("cpu")
         try:
-            model = load.load(spec, host, stored, self._catalog.digest(spec))
+            shelf = Shelf(self._options.models_dir, self._catalog.vaes(), self._catalog.encoders())
+            model = load.load(spec, host, stored, self._catalog.digest(spec), shelf)
             if storage:
                 modes.shrink(model, storage, dtype)
         except (torch.OutOfMemoryError, MemoryError) as full:

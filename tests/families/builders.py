@@ -75,10 +75,10 @@ def sdxl() -> Any:
     return diffusers.StableDiffusionXLPipeline(
         vae=parts.vae(4),
         text_encoder=parts.clip(),
-        text_encoder_2=parts.clip(projected=True, act="gelu"),
+        text_encoder_2=parts.clip(width=64, projected=True, act="gelu"),
         tokenizer=parts.clip_tokenizer(),
         tokenizer_2=parts.clip_tokenizer(),
-        unet=_labelled(2 * WIDTH, WIDTH, 6, use_linear_projection=True),
+        unet=_labelled(WIDTH + 64, 64, 6, use_linear_projection=True),
         scheduler=EulerDiscreteScheduler(**_TRAINED),
         add_watermarker=False,
     )
