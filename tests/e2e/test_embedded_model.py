@@ -63,7 +63,7 @@ def scene(width: int, height: int) -> Image.Image:
     """A dark sky that pales towards a green ground, with grain."""
     grain = np.random.default_rng(3).normal(0, 3, (height, width, 3))
     levels = np.linspace((20, 24, 60), (120, 90, 110), height)[:, None, :] + grain
-    levels[height * 3 // 4 :] = grain[height * 3 // 4 :] + (40, 90, 50)
+    levels[height * 3 // 4 :] = grain[height * 3 // 4 :] + np.array((40, 90, 50))
     return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
