@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from socket import socket
 
-    from studio.access import Gate, Invitations
     from studio.engine import EngineOptions
+    from studio.gate import Gate
     from studio.jobs import Jobs
+    from studio.people import People
+    from studio.request import GenerationResult
     from studio.settings import Settings
 
 
@@ -33,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings.from_command_line(sys.argv[1:] if argv is None else list(argv))
         if settings.print_schema:
             return schema()
+        if settings.backup is not None or settings.restore is not None:
+            return keep_safe(settings)
         return once(settings) if settings.once is not None else serve(settings)
     except ValidationError as invalid:
         return _fail(sentence(invalid))
@@ -46,6 +50,17 @@ def schema() -> int:
     from studio.request import GenerationRequest
 
     print(json.dumps(GenerationRequest.model_json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+def keep_safe(settings: Settings) -> int:
+    from studio import backup
+
+    if settings.backup is not None:
+        print(f"{backup.backup(settings.data_dir, settings.backup)} files are now in {settings.backup}.")
+    else:
+        assert settings.restore is not None
+        print(f"{backup.restore(settings.restore, settings.data_dir)} files are now in {settings.data_dir}.")
     return 0
 
 
@@ -71,53 +86,100 @@ def once(settings: Settings) -> int:
 def serve(settings: Settings) -> int:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    from studio.access import Invitations, is_loopback
+    from studio import journal
     from studio.errors import StudioError
 
+    private = _is_private(settings)
+    journal.write(settings.log_format, settings.log_level)
     with _only_studio_of(settings.data_dir):
         listener = _listen(settings.host, settings.port)
         port = listener.getsockname()[1]
-        private = settings.share or not is_loopback(settings.host)
-        invitations = Invitations() if private else None
-        with _studio(settings, invitations) as (gate, jobs):
-            _announce(f"http://{_readable(settings.host)}:{port}{settings.root_path}", invitations)
+        with _studio(settings) as (gate, jobs, people):
+            keys = people.terminal_keys() if private else None
+            _announce(f"http://{_readable(settings.host)}:{port}{settings.root_path}", keys)
             if settings.share:
                 from studio.ui.share import open_tunnel
 
                 try:
                     address = open_tunnel(port)
                     gate.allow(address.partition("://")[2].strip("/"))
-                    _announce(address, invitations)
+                    _announce(address, keys)
                 except StudioError as offline:
                     print(offline, file=sys.stderr, flush=True)
-            _run(gate, jobs, listener)
+            _run(gate, jobs, listener, settings)
     return 0
 
 
+def _is_private(settings: Settings) -> bool:
+    """Whether one must sign in: wherever somebody else could come along.
+
+    Raises:
+        BadRequest: signing in was turned off there.
+    """
+    from studio.access import is_loopback
+    from studio.errors import BadRequest
+
+    public = settings.share or settings.root_path or not all(map(is_loopback, (settings.host, *settings.allowed_host)))
+    if public and settings.sign_in == "off":
+        raise BadRequest(
+            "Others could reach this studio, and nobody would be asked to sign in; leave out --sign-in off, "
+            "or stay on this machine (--host 127.0.0.1 without --share, --allowed-host and --root-path)."
+        )
+    return bool(public) or settings.sign_in == "on"
+
+
 @contextmanager
-def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tuple[Gate, Jobs]]:
+def _studio(settings: Settings) -> Iterator[tuple[Gate, Jobs, People]]:
     """Everything between the engine and the gate, closed in the order that loses nothing."""
     import gradio as gr
-    from fastapi import FastAPI
+    from fastapi import APIRouter, Depends, FastAPI
 
     from studio import known, plan
-    from studio.access import Gate, owner_of
+    from studio.access import OWNER, owner_of
     from studio.api import engine as engine_routes
-    from studio.api import house
+    from studio.api import health, house
     from studio.api import hub as hub_routes
     from studio.api import models as models_routes
+    from studio.api import people as people_routes
     from studio.api import prompts as prompts_routes
+    from studio.api import queue as queue_routes
     from studio.catalog import Catalog
     from studio.catalog_watch import Watch
     from studio.downloads import Downloads
     from studio.gallery import Gallery
+    from studio.gate import Gate
     from studio.hub import Hub
     from studio.jobs import Jobs
+    from studio.people import People
     from studio.presets import Presets
+    from studio.quotas import Limits, QuietHours
     from studio.settings import ASSETS, EMBEDDED, PRESETS
     from studio.ui import shell
+    from studio.ui.fence import Fence
     from studio.worker import ProcessEngine
 
+    def limits(owner: str) -> Limits:
+        if owner == OWNER:
+            return Limits()
+        return Limits(
+            scope=people.person(owner).scope,
+            jobs=settings.guest_jobs,
+            hourly=settings.guest_pictures,
+            pixels=settings.guest_pixels,
+            steps=settings.guest_steps,
+        )
+
+    def is_shown(picture: str, person: str) -> bool:
+        return people.is_shown(picture, person) and not gallery.record(picture).trashed
+
+    def keep(result: GenerationResult, job: str, index: int, owner: str) -> str:
+        title = catalog.find(result.request.model).title
+        record = gallery.add(result, job=job, index=index, owner=owner, title=title)
+        metrics.saved(result)
+        return record.id
+
+    private, quiet = _is_private(settings), QuietHours.of(settings.quiet_hours)
+    people, metrics = People(settings.data_dir / "people.sqlite3"), health.Metrics()
     engine = ProcessEngine(_engine_options(settings))
     try:
         catalog = Catalog(EMBEDDED, settings.model_folders, settings.data_dir)
@@ -130,31 +192,39 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
             resolve=lambda request: plan.resolve(
                 request, catalog=catalog, presets=presets, max_pixels=settings.max_pixels
             ),
-            keep=lambda result, job, index, owner: (
-                gallery.add(
-                    result, job=job, index=index, owner=owner, title=catalog.find(result.request.model).title
-                ).id
-            ),
+            keep=keep,
+            limits=limits,
+            quiet=quiet,
         )
+        metrics.register(health.StudioFigures(jobs, people, lambda: engine.status))
         watch = Watch(catalog)
         well_known, hub = known.read(PRESETS), Hub()
         downloads = Downloads(hub, settings.downloads, well_known, catalog.refresh)
         try:
             app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-            house.install(app, house.router(jobs, gallery, owner_of, lambda: engine.status))
-            app.include_router(engine_routes.router(engine, owner_of, catalog.find))
-            app.include_router(models_routes.router(catalog, owner_of, well_known))
-            app.include_router(hub_routes.router(hub, downloads, catalog, well_known, owner_of))
-            app.include_router(prompts_routes.router(jobs, gallery, catalog, presets, owner_of))
+            about_models = APIRouter(dependencies=[Depends(people_routes.viewers_only_look)])
+            about_models.include_router(engine_routes.router(engine, owner_of, catalog.find))
+            about_models.include_router(models_routes.router(catalog, owner_of, well_known))
+            about_models.include_router(hub_routes.router(hub, downloads, catalog, well_known, owner_of))
+            house.install(
+                app,
+                house.router(jobs, gallery, owner_of, lambda: engine.status, is_shown),
+                people_routes.router(people, jobs, gallery, settings.root_path.rstrip("/"), asked=private),
+                queue_routes.router(jobs, settings.data_dir, owner_of),
+                health.router(metrics, gallery, lambda: engine.status, owner_of),
+                prompts_routes.router(jobs, gallery, catalog, presets, owner_of),
+                about_models,
+            )
             page = shell.build(shell.Studio(jobs, catalog, presets, gallery, settings))
             gr.mount_gradio_app(app, page, path="/", **shell.mount_options(ASSETS, settings.root_path))
             gate = Gate(
-                app,
+                health.Timed(Fence(app), metrics),
                 hosts=(settings.host, *settings.allowed_host),
                 any_address=settings.host in ("0.0.0.0", "::"),
-                invitations=invitations,
+                people=people if private else None,
+                root_path=settings.root_path,
             )
-            yield gate, jobs
+            yield gate, jobs, people
         finally:
             jobs.close()
             downloads.close()
@@ -163,6 +233,7 @@ def _studio(settings: Settings, invitations: Invitations | None) -> Iterator[tup
             gallery.close()
     finally:
         engine.close()
+        people.close()
 
 
 def _engine_options(settings: Settings) -> EngineOptions:
@@ -218,7 +289,7 @@ def _listen(host: str, port: int) -> socket:
         raise BadRequest(f"Cannot listen on {host} port {port} ({why}); choose another --port.") from taken
 
 
-def _run(gate: Gate, jobs: Jobs, listener: socket) -> None:
+def _run(gate: Gate, jobs: Jobs, listener: socket, settings: Settings) -> None:
     import asyncio
 
     import uvicorn
@@ -229,7 +300,14 @@ def _run(gate: Gate, jobs: Jobs, listener: socket) -> None:
             await asyncio.to_thread(jobs.close)
             await super().shutdown(sockets)
 
-    config = uvicorn.Config(gate, log_level="warning", timeout_graceful_shutdown=5, server_header=False)
+    config = uvicorn.Config(
+        gate,
+        log_config=None,
+        access_log=False,  # addresses carry keys
+        timeout_graceful_shutdown=5,
+        server_header=False,
+        forwarded_allow_ips=list(settings.trusted_proxy),
+    )
     with suppress(KeyboardInterrupt):  # raised once more by uvicorn after it has shut down
         Server(config).run(sockets=[listener])
 
@@ -239,12 +317,12 @@ def _readable(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-def _announce(address: str, invitations: Invitations | None) -> None:
-    if invitations is None:
+def _announce(address: str, keys: tuple[str, str] | None) -> None:
+    if keys is None:
         print(f"Pochade is at {address}", flush=True)
         return
-    print(f"Pochade is at {address}/?key={invitations.owner_key} (yours, keep it)", flush=True)
-    print(f"   for friends {address}/?key={invitations.guest_key}", flush=True)
+    print(f"Pochade is at {address}/?key={keys[0]} (yours, keep it)", flush=True)
+    print(f"   for friends {address}/?key={keys[1]}", flush=True)
 
 
 def _fail(reason: str) -> int:

@@ -101,7 +101,7 @@ class Turn:
     def waiter(self, pace: Pace) -> Waiter:
         left = max(1, self.ticket.count - len(self.ticket.pictures))
         seconds = self._expected(pace)
-        return Waiter(self.ticket.id, self.ticket.owner, self.ticket.number, left, seconds)
+        return Waiter(self.ticket.id, self.ticket.owner, self.ticket.number, left, seconds, self.ticket.urgency)
 
     def elapsed(self, pace: Pace) -> float:
         """Seconds of the current picture that need not be waited for any more."""

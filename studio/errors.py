@@ -30,8 +30,20 @@ class Forbidden(StudioError):
     status = 403
 
 
+class Unknown(StudioError):
+    """Nobody knows who is asking; signing in helps."""
+
+    status = 401
+
+
 class TooManyRequests(StudioError):
+    """More than one may have; `retry_after` seconds from now it may be different."""
+
     status = 429
+
+    def __init__(self, sentence: str, retry_after: float = 5.0) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
 
 
 class Closing(StudioError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -49,6 +49,7 @@ class Ticket:
         attempts: How often drawing the picture it stands at has ended in a crash.
         created, started, finished: UTC, ISO 8601; empty when not yet.
         position: Jobs that come before this one, the running one included; None when it is not waiting.
+        urgency: Who has more is drawn first; the studio's owner gives it.
         unsaved: A finished picture could not be written and waits in memory for `Jobs.retry_save`.
     """
 
@@ -66,6 +67,7 @@ class Ticket:
     attempts: int
     position: int | None = None
     unsaved: bool = False
+    urgency: int = 0
 
     @property
     def count(self) -> int:
@@ -101,8 +103,14 @@ def _first_tables(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE input (sha256 TEXT PRIMARY KEY, png BLOB NOT NULL)")
 
 
+def _order_and_settings(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE job ADD COLUMN urgency INTEGER NOT NULL DEFAULT 0")
+    db.execute("CREATE INDEX job_by_time ON job (owner, created)")
+    db.execute("CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+
+
 #: Applied once each, in this order; `user_version` counts those applied.
-MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first_tables,)
+MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first_tables, _order_and_settings)
 
 
 class JobStore:
@@ -240,14 +248,47 @@ class JobStore:
             pictures[name] = Picture.from_bytes(stored[0][0])
         return ResolvedRequest.model_validate_json(request).model_copy(update=pictures)
 
+    def lately(self, owner: str, since: datetime) -> tuple[tuple[datetime, int], ...]:
+        """When the owner's jobs of late were accepted, oldest first, and how many pictures each has drawn or will."""
+        rows = self._rows(
+            """
+            SELECT created, CASE WHEN ended IS NULL THEN coalesce(json_extract(request, '$.count'), 1)
+                ELSE max(started != '', (SELECT count(*) FROM job_picture WHERE job = job.id)) END
+            FROM job WHERE owner = ? AND created > ? ORDER BY created""",
+            (owner, _iso(since)),
+        )
+        return tuple((datetime.fromisoformat(created), int(pictures)) for created, pictures in rows)
+
+    def usage(self) -> dict[str, tuple[int, int, str]]:
+        """Of every owner: jobs and pictures among those still remembered, and when the last job came."""
+        rows = self._rows(
+            "SELECT owner, count(DISTINCT job.id), count(picture), max(created) "
+            "FROM job LEFT JOIN job_picture ON job_picture.job = job.id GROUP BY owner",
+            (),
+        )
+        return {owner: (jobs, pictures, last) for owner, jobs, pictures, last in rows}
+
+    def reorder(self, urgency: Mapping[str, int]) -> None:
+        with self._changes() as db:
+            db.execute("UPDATE job SET urgency = 0 WHERE urgency != 0 AND ended IS NULL")
+            db.executemany("UPDATE job SET urgency = ? WHERE id = ?", [(more, job) for job, more in urgency.items()])
+
+    def setting(self, name: str) -> str:
+        rows = self._rows("SELECT value FROM setting WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else ""
+
+    def set_setting(self, name: str, value: str) -> None:
+        with self._changes() as db:
+            db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
+
     def places(self, job: str) -> frozenset[int]:
         """Which of the job's pictures are kept already, counted from 0."""
         return frozenset(place for (place,) in self._rows("SELECT place FROM job_picture WHERE job = ?", (job,)))
 
     def _tickets(self, where: str, values: Iterable[object]) -> Iterator[Ticket]:
-        columns = "number, id, owner, state, request, inputs, reason, created, started, finished, attempts"
+        columns = "number, id, owner, state, request, inputs, reason, created, started, finished, attempts, urgency"
         rows = self._rows(f"SELECT {columns} FROM job {where}", values)
-        for number, job, owner, state, request, inputs, reason, created, started, finished, attempts in rows:
+        for number, job, owner, state, request, inputs, reason, created, started, finished, attempts, urgency in rows:
             pictures = self._rows("SELECT picture FROM job_picture WHERE job = ? ORDER BY place", (job,))
             yield Ticket(
                 number=number,
@@ -262,6 +303,7 @@ class JobStore:
                 started=started,
                 finished=finished,
                 attempts=attempts,
+                urgency=urgency,
             )
 
     def _rows(self, query: str, values: Iterable[object]) -> list[tuple[Any, ...]]:
@@ -352,4 +394,8 @@ def _read(request: str) -> ResolvedRequest | None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return _iso(datetime.now(UTC))
+
+
+def _iso(when: datetime) -> str:
+    return when.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -6,19 +6,22 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
 from studio import plan
-from studio.board import Board, Stop, Turn
+from studio.access import OWNER
+from studio.board import Board, Running, Stop, Turn, Waiting
 from studio.engine import Engine, Failed, Finished
-from studio.errors import Closing, EngineDied, NotFound, StudioError, TooManyRequests
+from studio.errors import BadRequest, Closing, EngineDied, NotFound, StudioError
 from studio.job_store import ACTIVE, JobState, JobStore, Ticket
 from studio.line import Line
+from studio.quotas import HOUR, Limits, QuietHours
 from studio.request import GenerationRequest, GenerationResult, ResolvedRequest
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,8 @@ MAX_ATTEMPTS: Final = 2
 _OUR_FAULT: Final = "Something went wrong inside the studio while it drew this picture; please try it once more."
 _NOT_SAVED: Final = "The finished picture could not be saved; it is held in memory, so try to save it again."
 _NO_JOB: Final = "There is no such job."
+_PAUSED: Final = "The studio's owner has paused the queue; what waits keeps its place."
+_CLEARED: Final = "The studio's owner cleared the queue."
 
 Keep = Callable[[GenerationResult, str, int, str], str]
 
@@ -38,7 +43,8 @@ class Jobs:
     Args:
         resolve: Settles an artist's request; called in the thread that submits.
         keep: Saves a finished picture (result, job, index, owner) and returns its id; repeating it changes nothing.
-        max_pictures: Pictures one owner may have waiting.
+        limits: What a person may ask for.
+        quiet: When guests' pictures wait.
         turn_seconds: Seconds after which a job of several pictures gives way to another owner.
         max_held: Bytes of finished pictures held in memory while they cannot be saved; beyond it the queue stands.
         retry_every: Seconds between the studio's own attempts to save them then.
@@ -51,7 +57,8 @@ class Jobs:
         resolve: Callable[[GenerationRequest], ResolvedRequest],
         keep: Keep,
         *,
-        max_pictures: int = 200,
+        limits: Callable[[str], Limits] = lambda owner: Limits(),
+        quiet: QuietHours | None = None,
         turn_seconds: float = 10.0,
         max_held: int = 512 * 2**20,
         retry_every: float = 5.0,
@@ -59,13 +66,15 @@ class Jobs:
         self._engine = engine
         self._resolve = resolve
         self._keep = keep
-        self._max_pictures = max_pictures
+        self._limits = limits
+        self._quiet = quiet
         self._max_held = max_held
         self._retry_every = retry_every
         self._saving = threading.Lock()  # one retry at a time; taken before the other
         self._changed = threading.Condition()  # also the lock of everything below
         self._store = JobStore(path)
-        self._line = Line(turn_seconds)
+        self._paused = bool(self._store.setting("paused"))
+        self._line = Line(turn_seconds, rests=lambda owner: bool(self._rest(owner)))
         self._held: dict[str, tuple[int, GenerationResult]] = {}
         self._next_retry = 0.0
         self._trouble = ""
@@ -80,21 +89,22 @@ class Jobs:
 
     # ── for the page and the API, from any thread ──
 
-    def submit(self, request: GenerationRequest, owner: str) -> Ticket:
-        """Accept a job; when this returns it is on the disk.
+    def submit(self, request: GenerationRequest, owner: str, *, remix: bool = False) -> Ticket:
+        """Accept a job; when this returns it is on the disk. `remix`: it goes on from a picture shown to `owner`.
 
         Raises:
-            TooManyRequests: the owner has too many pictures waiting.
+            Forbidden: they may not draw.
+            TooManyRequests: they have too many pictures waiting, or asked for too many of late.
             StudioError: what `resolve` finds wrong; DiskFull or ReadOnly when the job cannot be written down.
         """
-        resolved = self._resolve(request)
+        limits = self._limits(owner)
+        limits.check_scope(remix=remix)
         with self._changed:
-            if self._closing:
-                raise Closing("The studio is closing; try again when it is back.")
-            if (owed := self._line.owed(owner)) + resolved.count > self._max_pictures:
-                raise TooManyRequests(
-                    f"You have {owed} pictures waiting and may have {self._max_pictures}; wait for some, or cancel one."
-                )
+            self._check_line(limits, owner, request.count)  # before the work of settling it
+        resolved = self._resolve(request)
+        limits.check_size(resolved)
+        with self._changed:
+            self._check_line(limits, owner, resolved.count)
             ticket = self._store.add(secrets.token_hex(8), owner, resolved)
             self._line.join(ticket)
             self._note_change()
@@ -139,15 +149,67 @@ class Jobs:
         with self._changed:
             return self._store.request(job)
 
-    def board(self, owner: str) -> Board:
+    def pause(self, on: bool) -> None:
+        """Draw nothing more after the picture being drawn, also after a restart, until this is called with False."""
+        with self._changed:
+            self._store.set_setting("paused", "yes" if on else "")
+            self._paused = on
+            self._note_change()
+        self._tell()
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    def reorder(self, jobs: Sequence[str]) -> None:
+        """Draw these waiting jobs first, in this order, before everybody's others.
+
+        Raises:
+            BadRequest: one of them is not waiting, or is named twice.
+        """
+        with self._changed:
+            waiting = {one.ticket.id for one in self._line.all()}
+            if not waiting.issuperset(jobs) or len(set(jobs)) != len(jobs):
+                raise BadRequest("One of these jobs is not waiting any more; look at the queue again.")
+            urgency = {job: len(jobs) - place for place, job in enumerate(jobs)}
+            self._store.reorder(urgency)
+            self._line.reorder(urgency)
+            self._note_change()
+        self._tell()
+
+    def clear(self, owner: str | None = None) -> int:
+        """Cancel every waiting job, or this person's and their running one with it. Returns how many."""
+        with self._changed:
+            mine = [one.ticket for one in self._line.all() if owner in (None, one.ticket.owner)]
+            turn = self._line.live
+            if turn is not None and turn.ticket.owner == owner:
+                turn.stop = Stop.CANCELLED
+                mine.append(turn.ticket)
+            for ticket in mine:
+                self._end(ticket, JobState.CANCELLED, _CLEARED)
+        self._tell()
+        return len(mine)
+
+    def queue(self) -> tuple[Running | None, tuple[Waiting, ...]]:
+        """Everybody's jobs: the one being drawn, and those that wait, the next one first."""
         with self._changed:
             turn = self._line.live
+            return turn.snapshot(self._line.pace) if turn is not None else None, self._line.all()
+
+    def usage(self) -> dict[str, tuple[int, int, str]]:
+        """Of everybody: jobs, pictures, when the last job was accepted (UTC), as far as jobs are remembered."""
+        with self._changed:
+            return self._store.usage()
+
+    def board(self, owner: str) -> Board:
+        with self._changed:
+            turn, waiting = self._line.live, self._line.of(owner)
             return Board(
                 version=self._version,
                 running=turn.snapshot(self._line.pace) if turn is not None and turn.ticket.owner == owner else None,
-                waiting=self._line.of(owner),
+                waiting=waiting,
                 recent=tuple(replace(ticket, unsaved=ticket.id in self._held) for ticket in self._store.recent(owner)),
-                trouble=self._trouble,
+                trouble=self._trouble or (self._rest(owner) if waiting else ""),
             )
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -241,7 +303,7 @@ class Jobs:
                 if news:
                     self._note_change()
                 else:
-                    stands = bool(trouble or self._held or not all_written)
+                    stands = bool(trouble or self._held or not all_written or self._line.count())
                     self._changed.wait(self._retry_every if stands else None)
             if news:
                 self._tell()
@@ -378,6 +440,20 @@ class Jobs:
                 log.exception("The held picture of job %s could not be saved.", job)
 
     # ── under the lock ──
+
+    def _rest(self, owner: str) -> str:
+        """Why this person's jobs are not drawn now; empty if they are."""
+        if self._paused:
+            return _PAUSED
+        if self._quiet is not None and owner != OWNER and self._quiet.is_now(datetime.now()):
+            return f"Quiet hours until {self._quiet.end:%H:%M}: guests' pictures wait."
+        return ""
+
+    def _check_line(self, limits: Limits, owner: str, count: int) -> None:
+        if self._closing:
+            raise Closing("The studio is closing; try again when it is back.")
+        lately = self._store.lately(owner, datetime.now(UTC) - HOUR) if limits.hourly is not None else ()
+        limits.check_line(count, self._line.count(owner), self._line.owed(owner), lately)
 
     def _recover(self, ticket: Ticket) -> None:
         """What a job is after a restart; a running one was interrupted by a crash."""

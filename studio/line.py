@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from studio.board import Turn, Waiting
@@ -16,10 +16,12 @@ class Line:
 
     Args:
         turn_seconds: Seconds after which a job of several pictures gives way to another owner.
+        rests: Whether an owner's jobs keep their places but are not drawn now.
     """
 
-    def __init__(self, turn_seconds: float) -> None:
+    def __init__(self, turn_seconds: float, rests: Callable[[str], bool] = lambda owner: False) -> None:
         self._turn_seconds = turn_seconds
+        self._rests = rests
         self._waiting: dict[str, Ticket] = {}
         self._shares = Shares()
         self._foreseen: tuple[float, Mapping[str, Place]] | None = None
@@ -53,8 +55,8 @@ class Line:
         self._foreseen = None
 
     def next(self) -> Ticket | None:
-        """Whose turn it is; it stays in the line until `begin`."""
-        job = first(((ticket.id, ticket.owner, ticket.number) for ticket in self._waiting.values()), self._shares)
+        """Whose turn it is, those who rest left out; it stays in the line until `begin`."""
+        job = first((self._waiter(ticket) for ticket in self._waiting.values() if self._is_up(ticket)), self._shares)
         return self._waiting[job] if job is not None else None
 
     def begin(self, ticket: Ticket) -> Turn:
@@ -73,11 +75,32 @@ class Line:
         self._shares.charge(owner, seconds)
 
     def is_over(self, turn: Turn) -> bool:
-        """Whether a turn has lasted long enough and another owner, who has had less, is waiting."""
+        """Whether it must give way: its owner rests, or it has lasted long enough and somebody comes before it."""
+        mine = turn.ticket
+        if self._rests(mine.owner):
+            return True
+        others = [other for other in self._waiting.values() if self._is_up(other)]
+        if any(other.urgency > mine.urgency for other in others):
+            return True
         if time.monotonic() - turn.began < self._turn_seconds:
             return False
-        had = self._shares.of(turn.ticket.owner)
-        return any(self._shares.of(other.owner) < had for other in self._waiting.values())
+        had = self._shares.of(mine.owner)
+        return any(other.urgency == mine.urgency and self._shares.of(other.owner) < had for other in others)
+
+    def reorder(self, urgency: Mapping[str, int]) -> None:
+        """Those who are not named lose what they had."""
+        for job, ticket in self._waiting.items():
+            self._waiting[job] = replace(ticket, urgency=urgency.get(job, 0))
+        self._foreseen = None
+
+    def count(self, owner: str | None = None) -> int:
+        """Jobs, of this owner or of all, that wait or are being drawn."""
+        return sum(owner in (None, ticket.owner) for ticket in self._present())
+
+    def all(self) -> tuple[Waiting, ...]:
+        """Everybody's waiting jobs, the next one first."""
+        placed = (Waiting(self.placed(ticket), self._seconds_until(ticket)) for ticket in self._waiting.values())
+        return tuple(sorted(placed, key=lambda waiting: waiting.ticket.position or 0))
 
     def owed(self, owner: str) -> int:
         """Pictures this owner still has to come."""
@@ -85,7 +108,7 @@ class Line:
 
     def of(self, owner: str) -> tuple[Waiting, ...]:
         mine = sorted((ticket for ticket in self._waiting.values() if ticket.owner == owner), key=lambda t: t.number)
-        return tuple(Waiting(self.placed(ticket), self._seconds_until(ticket.id)) for ticket in mine)
+        return tuple(Waiting(self.placed(ticket), self._seconds_until(ticket)) for ticket in mine)
 
     def placed(self, ticket: Ticket) -> Ticket:
         """The ticket with its position, if it waits."""
@@ -96,21 +119,29 @@ class Line:
     def _present(self) -> tuple[Ticket, ...]:
         return (*self._waiting.values(), *([self.live.ticket] if self.live is not None else []))
 
-    def _seconds_until(self, job: str) -> float | None:
+    def _is_up(self, ticket: Ticket) -> bool:
+        return not self._rests(ticket.owner)
+
+    def _seconds_until(self, ticket: Ticket) -> float | None:
         when, places = self._places()
-        seconds = places[job].seconds
-        return None if seconds is None else max(0.0, seconds - (time.monotonic() - when))
+        seconds = places[ticket.id].seconds
+        if seconds is None or not self._is_up(ticket):
+            return None
+        return max(0.0, seconds - (time.monotonic() - when))
 
     def _places(self) -> tuple[float, Mapping[str, Place]]:
         """The line as it was foreseen after its last change, and when that was."""
         if self._foreseen is None:
             turn = self.live
             running, elapsed = (turn.waiter(self.pace), turn.elapsed(self.pace)) if turn else (None, 0.0)
-            waiters = [self._waiter(ticket) for ticket in self._waiting.values()]
-            self._foreseen = time.monotonic(), foresee(waiters, self._shares, self._turn_seconds, running, elapsed)
+            up = [self._waiter(ticket) for ticket in self._waiting.values() if self._is_up(ticket)]
+            places = dict(foresee(up, self._shares, self._turn_seconds, running, elapsed))
+            for ticket in sorted(self._waiting.values(), key=lambda ticket: (-ticket.urgency, ticket.number)):
+                places.setdefault(ticket.id, Place(len(places), None))
+            self._foreseen = time.monotonic(), places
         return self._foreseen
 
     def _waiter(self, ticket: Ticket) -> Waiter:
         left = max(1, ticket.count - len(ticket.pictures))
         each = self.pace.picture(ticket.request, from_picture="init" in ticket.inputs) if ticket.request else None
-        return Waiter(ticket.id, ticket.owner, ticket.number, left, each)
+        return Waiter(ticket.id, ticket.owner, ticket.number, left, each, ticket.urgency)

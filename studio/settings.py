@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 lets your network in (by invitation).")
     port: int = Field(7860, ge=0, le=65535, description="Port; 0 takes a free one.")
     share: bool = Field(False, description="Open a public link through Gradio's tunnel (by invitation).")
+    sign_in: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether one must sign in; auto: as soon as others can reach the studio."
+    )
+    trusted_proxy: tuple[str, ...] = Field(
+        ("127.0.0.1", "::1"), description="Address of a proxy whose word about who is calling is taken."
+    )
     allowed_host: tuple[str, ...] = Field((), description="Another host name the studio answers to (behind a proxy).")
     root_path: str = Field("", description="Path below which a proxy serves the studio, e.g. /pochade.")
     data_dir: Path = Field(Path("data"), description="Pictures, jobs and everything else the studio writes.")
@@ -51,6 +57,15 @@ class Settings(BaseSettings):
     )
     max_pixels: int = Field(40_000_000, ge=4096, description="Largest picture that may be uploaded, in pixels.")
     hang_after: float = Field(300.0, gt=0, description="Seconds of silence after which a drawing engine is restarted.")
+    quiet_hours: str = Field("", description="When guests' pictures wait, e.g. 22:00-07:30.")
+    guest_jobs: int = Field(20, ge=1, description="Jobs a guest may have waiting.")
+    guest_pictures: int = Field(240, ge=1, description="Pictures a guest may ask for in an hour.")
+    guest_pixels: int = Field(2**22, ge=4096, description="Pixels of a picture a guest may draw.")
+    guest_steps: int = Field(150, ge=1, description="Steps a guest may take for a picture, all rounds together.")
+    log_format: Literal["text", "json"] = Field("text", description="Lines of the log, which go to stderr.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="What is worth a line.")
+    backup: Path | None = Field(None, description="Write everything in the data folder to this zip file, then exit.")
+    restore: Path | None = Field(None, description="Put such a backup into the (new) data folder, then exit.")
     once: str | None = Field(None, description="Draw the requests of this JSON file (- for stdin), then exit.")
     out: Path = Field(Path(), description="Where --once writes its pictures.")
     # `schema` would shadow a method of pydantic's models, hence the alias.

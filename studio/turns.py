@@ -6,7 +6,7 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from studio.request import ResolvedRequest
@@ -18,13 +18,17 @@ _FRESHNESS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """A job in the line: `number` is its order of arrival, `pictures` those still to draw, `seconds` for each."""
+    """A job in the line: `number` is its order of arrival, `pictures` those still to draw, `seconds` for each.
+
+    `urgency`: who has more goes first, whatever the shares say; the studio's owner gives it.
+    """
 
     job: str
     owner: str
     number: int
     pictures: int
     seconds: float | None
+    urgency: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,10 @@ class Shares:
         return self.served.get(owner, 0.0)
 
 
-def first(heads: Iterable[tuple[str, str, int]], shares: Shares) -> str | None:
-    """The next job, from (job, owner, number) of everything that waits."""
-    chosen = min(heads, key=lambda head: (shares.of(head[1]), head[2]), default=None)
-    return chosen[0] if chosen else None
+def first(waiting: Iterable[Waiter], shares: Shares) -> str | None:
+    """The next job of everything that waits."""
+    chosen = min(waiting, key=lambda job: (-job.urgency, shares.of(job.owner), job.number), default=None)
+    return chosen.job if chosen else None
 
 
 def foresee(
@@ -82,36 +86,37 @@ def foresee(
         elapsed: Seconds spent on the current picture.
     """
     jobs: dict[str, deque[Waiter]] = {}
-    for waiter in sorted(waiting, key=lambda waiter: waiter.number):
+    for waiter in sorted(waiting, key=lambda waiter: (-waiter.urgency, waiter.number)):
         jobs.setdefault(waiter.owner, deque()).append(waiter)
     served = {owner: shares.of(owner) for owner in jobs}
     if running is not None:
         served.setdefault(running.owner, shares.of(running.owner))
         jobs.setdefault(running.owner, deque()).appendleft(running)
     heap = [
-        (-1.0 if running and owner == running.owner else had, jobs[owner][0].number, owner)
-        for owner, had in served.items()
+        (-math.inf if job is running else -job.urgency, served[owner], job.number, owner)
+        for owner, job in ((owner, queue[0]) for owner, queue in jobs.items())
     ]
     heapq.heapify(heap)
     clock: float | None = -elapsed
     places: dict[str, Place] = {}
     unstarted = sum(len(queue) for queue in jobs.values())
     while heap and unstarted:
-        _, _, owner = heapq.heappop(heap)
+        *_, owner = heapq.heappop(heap)
         job = jobs[owner].popleft()
         if job.job not in places:
             places[job.job] = Place(len(places), None if clock is None else max(0.0, clock))
             unstarted -= 1
         each = job.seconds or 1.0
         pictures = min(job.pictures, max(1, math.ceil(turn / each)))
-        while pictures < job.pictures and (not heap or heap[0][0] >= served[owner] + pictures * each):
+        while pictures < job.pictures and (not heap or heap[0][:2] >= (-job.urgency, served[owner] + pictures * each)):
             pictures += 1  # nobody else has had less
         clock = None if clock is None or job.seconds is None else clock + pictures * each
         served[owner] += pictures * each
         if job.pictures > pictures:
-            jobs[owner].appendleft(Waiter(job.job, owner, job.number, job.pictures - pictures, job.seconds))
+            jobs[owner].appendleft(replace(job, pictures=job.pictures - pictures))
         if jobs[owner]:
-            heapq.heappush(heap, (served[owner], jobs[owner][0].number, owner))
+            head = jobs[owner][0]
+            heapq.heappush(heap, (-head.urgency, served[owner], head.number, owner))
     return places
 
 

@@ -131,8 +131,37 @@ def test_open_to_the_network_it_is_private(tmp_path: Path) -> None:
             bare = studio.address.partition("/?")[0]
             answer = studio.client.get(bare + path)
             assert (answer.status_code, "mini" in answer.text) == (401, False)
-        assert studio.client.get(studio.address).status_code == 303
-        assert studio.client.get(studio.address.partition("/?")[0] + "/studio/pictures").status_code == 200
+        home, _, key = studio.address.partition("/?key=")
+        entered = studio.client.post(f"{home}/studio/enter", data={"key": key})
+        assert (entered.status_code, entered.headers["location"]) == (303, "/")
+        assert studio.client.get(f"{home}/studio/pictures").status_code == 200
+        code, log = studio.stop()
+    assert (code, key in log) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--host", "0.0.0.0"), ("--share",), ("--allowed-host", "studio.example"), ("--root-path", "/pochade")],
+)
+def test_where_others_could_come_along_it_does_not_start_without_signing_in(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    done = app("--port", "0", "--data-dir", str(tmp_path), "--sign-in", "off", *flags)
+    assert done.returncode == 2
+    assert "leave out --sign-in off" in done.stderr
+
+
+def test_a_backup_of_a_running_studio_becomes_the_same_studio(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as studio:
+        ticket = studio.wait(studio.submit(**SMALL, seed=3))
+        picture = studio.picture(ticket["pictures"][0])
+        done = app("--data-dir", str(tmp_path / "data"), "--backup", str(tmp_path / "all.zip"))
+        assert done.returncode == 0, done.stderr
+    done = app("--data-dir", str(tmp_path / "new"), "--restore", str(tmp_path / "all.zip"))
+    assert (done.returncode, "files are now in" in done.stdout) == (0, True)
+    with running(tmp_path / "new") as again:
+        assert again.picture(ticket["pictures"][0]) == picture
+        assert again.job(ticket["id"])["state"] == "done"
 
 
 def test_interrupted_it_ends_quietly_and_the_job_waits_for_the_next_start(tmp_path: Path) -> None:

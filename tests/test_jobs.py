@@ -3,17 +3,21 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 
 import pytest
 
+from studio.access import Scope
 from studio.engine import Engine
-from studio.errors import DiskFull, NotFound, StudioError, TooManyRequests
+from studio.errors import BadRequest, DiskFull, Forbidden, NotFound, StudioError, TooManyRequests
 from studio.job_store import JobState, Ticket
 from studio.jobs import Jobs
+from studio.quotas import Limits, QuietHours
 from studio.request import GenerationResult, Picture, ResolvedRequest
 from tests.fakes import ENDED, FakeEngine, ask, gradient, no_room, resolve, until
 
@@ -48,7 +52,8 @@ class House:
     def open(
         self,
         *,
-        max_pictures: int = 200,
+        limits: Callable[[str], Limits] = lambda owner: Limits(),
+        quiet: QuietHours | None = None,
         turn_seconds: float = 10.0,
         max_held: int = 2**29,
         retry_every: float = 60.0,
@@ -58,7 +63,8 @@ class House:
             self.engine,
             resolve,
             self.shelf.keep,
-            max_pictures=max_pictures,
+            limits=limits,
+            quiet=quiet,
             turn_seconds=turn_seconds,
             max_held=max_held,
             retry_every=retry_every,
@@ -326,12 +332,152 @@ def test_nothing_unsaved_means_nothing_to_save(house: House) -> None:
 
 def test_one_owner_cannot_fill_the_queue(house: House) -> None:
     house.engine.gate.clear()
-    with house.open(max_pictures=10) as jobs:
+    with house.open(limits=lambda owner: Limits(pictures=10)) as jobs:
         jobs.submit(ask(count=6), "ann")
         with pytest.raises(TooManyRequests, match="6 pictures waiting"):
             jobs.submit(ask(count=5), "ann")
         jobs.submit(ask(count=4), "ann")
         assert jobs.submit(ask(count=10), "bob").state is JobState.QUEUED
+
+
+def test_a_guest_beyond_a_limit_is_refused_and_others_go_on(house: House) -> None:
+    house.engine.gate.clear()
+    guest = Limits(scope=Scope.GENERATE, jobs=2, hourly=5, pixels=64 * 64, steps=8)
+    with house.open(limits=lambda owner: guest if owner == "ann" else Limits()) as jobs:
+        jobs.submit(ask(), "ann")
+        second = jobs.submit(ask(count=3), "ann")
+        with pytest.raises(TooManyRequests, match="2 jobs waiting"):
+            jobs.submit(ask(), "ann")
+        jobs.cancel(second.id, "ann")
+        with pytest.raises(BadRequest, match="larger than guests may draw"):
+            jobs.submit(ask(width=128), "ann")
+        with pytest.raises(BadRequest, match="8 steps"):
+            jobs.submit(ask(steps=9), "ann")
+        bobs = jobs.submit(ask(count=10, width=128), "bob")
+        house.engine.gate.set()
+        assert ended(jobs, bobs).state is JobState.DONE
+
+
+def test_an_hour_has_room_for_so_many_pictures_and_says_when_there_is_again(house: House) -> None:
+    with house.open(limits=lambda owner: Limits(hourly=5)) as jobs:
+        ended(jobs, jobs.submit(ask(count=3), "ann"))
+        cancelled = jobs.submit(ask(count=2), "ann")
+        ended(jobs, cancelled)
+        with pytest.raises(TooManyRequests, match="5 pictures an hour; there is room again in 60 minutes") as refused:
+            jobs.submit(ask(), "ann")
+        assert 3500 < refused.value.retry_after <= 3600
+        with pytest.raises(BadRequest, match="ask for fewer"):
+            jobs.submit(ask(count=6), "eve")
+        assert jobs.submit(ask(count=5), "bob")
+    with house.open(limits=lambda owner: Limits(hourly=5)) as again, pytest.raises(TooManyRequests):
+        again.submit(ask(), "ann")
+
+
+def test_what_was_cancelled_before_it_was_drawn_does_not_count(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open(limits=lambda owner: Limits(hourly=4)) as jobs:
+        first, second = jobs.submit(ask(), "ann"), jobs.submit(ask(count=3), "ann")
+        jobs.cancel(second.id, "ann")
+        jobs.submit(ask(count=3), "ann")
+        assert jobs.ticket(first.id).state in (JobState.QUEUED, JobState.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("scope", "own", "remix"), [(Scope.VIEW, False, False), (Scope.REMIX, False, True), (Scope.GENERATE, True, True)]
+)
+def test_the_scope_says_who_may_draw(house: House, scope: Scope, own: bool, remix: bool) -> None:
+    with house.open(limits=lambda owner: Limits(scope=scope)) as jobs:
+        for allowed, as_remix in ((own, False), (remix, True)):
+            if allowed:
+                jobs.submit(ask(), "ann", remix=as_remix)
+            else:
+                with pytest.raises(Forbidden, match="ask the studio's owner"):
+                    jobs.submit(ask(), "ann", remix=as_remix)
+
+
+def test_a_paused_queue_finishes_its_picture_and_stays_paused_over_a_restart(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open() as jobs:
+        job = jobs.submit(ask(count=3), "ann")
+        until(lambda: jobs.ticket(job.id).state is JobState.RUNNING)
+        jobs.pause(True)
+        house.engine.gate.set()
+        until(lambda: jobs.ticket(job.id).state is JobState.QUEUED)
+        assert len(jobs.ticket(job.id).pictures) == 1
+        assert "paused" in jobs.board("ann").trouble
+        assert jobs.board("ann").waiting[0].seconds is None
+    with house.open() as again:
+        assert again.paused
+        until(lambda: "paused" in again.board("ann").trouble)
+        again.pause(False)
+        assert len(ended(again, job).pictures) == 3
+
+
+def test_in_quiet_hours_guests_wait_and_the_owner_does_not(house: House) -> None:
+    now = datetime.now()
+    quiet = QuietHours((now - timedelta(hours=1)).time(), (now + timedelta(hours=1)).time())
+    with house.open(quiet=quiet) as jobs:
+        guests = jobs.submit(ask(), "ann")
+        assert ended(jobs, jobs.submit(ask(), "owner")).state is JobState.DONE
+        until(lambda: "Quiet hours until" in jobs.board("ann").trouble)
+        assert jobs.ticket(guests.id).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "quiet"),
+    [
+        ("22:00-07:30", "23:00", True),
+        ("22:00-07:30", "07:29", True),
+        ("22:00-07:30", "07:30", False),
+        ("22:00-07:30", "12:00", False),
+        ("9:00-17:00", "09:00", True),
+        ("9:00-17:00", "17:00", False),
+    ],
+)
+def test_quiet_hours_may_pass_midnight(text: str, at: str, quiet: bool) -> None:
+    hours = QuietHours.of(text)
+    assert hours is not None
+    assert hours.is_now(datetime.combine(datetime.min, time_of_day.fromisoformat(at))) is quiet
+
+
+@pytest.mark.parametrize("text", ["22-7", "25:00-07:00", "22:00", "22:00-07:00-08:00", "a-b"])
+def test_quiet_hours_that_are_none_are_named(text: str) -> None:
+    with pytest.raises(BadRequest, match="22:00-07:30"):
+        QuietHours.of(text)
+
+
+def test_the_owner_reorders_everybodys_queue(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open() as jobs:
+        running = jobs.submit(ask("now"), "ann")
+        until(lambda: jobs.ticket(running.id).state is JobState.RUNNING)
+        ids = [jobs.submit(ask(f"{n}"), person).id for n, person in enumerate(("ann", "bob", "ann", "eve"))]
+        wish = [ids[2], ids[3], ids[0]]
+        jobs.reorder(wish)
+        _, waiting = jobs.queue()
+        assert [one.ticket.id for one in waiting] == [*wish, ids[1]]
+        assert [one.ticket.position for one in waiting] == [1, 2, 3, 4]
+        for wrong in ([running.id], [ids[0], ids[0]], ["nothing"]):
+            with pytest.raises(BadRequest, match="not waiting"):
+                jobs.reorder(wrong)
+    with house.open() as again:
+        house.engine.gate.set()
+        for job in ids:
+            until(lambda job=job: again.ticket(job).state in ENDED)  # type: ignore[misc]
+    assert [prompt for _, prompt in house.shelf.order][-4:] == ["2", "3", "0", "1"]
+
+
+def test_clearing_cancels_what_waits_and_for_one_person_what_runs_too(house: House) -> None:
+    house.engine.gate.clear()
+    with house.open() as jobs:
+        running, waiting, bobs = (jobs.submit(ask(), person) for person in ("ann", "ann", "bob"))
+        until(lambda: jobs.ticket(running.id).state is JobState.RUNNING)
+        assert jobs.clear("ann") == 2
+        assert {jobs.ticket(job.id).state for job in (running, waiting)} == {JobState.CANCELLED}
+        assert jobs.ticket(bobs.id).state in (JobState.QUEUED, JobState.RUNNING)
+        jobs.submit(ask(), "eve")
+        assert jobs.clear() >= 1
+        assert "cleared" in jobs.board("eve").recent[0].reason
 
 
 def test_closing_puts_the_running_job_back_and_the_next_start_finishes_it(house: House) -> None:

@@ -29,12 +29,13 @@ FLOORS = (
         "catalog_places",
     }
     | {"catalog_scan", "catalog_trash", "catalog_watch", "hashes", "known"}
-    | {"infotext", "presets", "engine", "access", "job_store", "turns"}
+    | {"infotext", "presets", "engine", "access", "job_store", "turns", "quotas", "backup", "journal"}
+    | {"people_store", "throttle"}
     | {"comfy_graph", "foreign_values", "infotext_foreign", "reading", "receipt"}
     | {"prompt", "prompt_chunks", "prompt_schedule", "prompt_spoken", "prompt_weights", "tokens", "wildcards"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
-    {"plan", "further", "hub", "downloads"},
-    {"jobs", "board", "line", "headless", "worker", "worker_child", "diffusion"},
+    {"plan", "further", "hub", "downloads", "people"},
+    {"jobs", "board", "line", "headless", "worker", "worker_child", "diffusion"} | {"attendance", "signin", "gate"},
     {"ui", "api"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

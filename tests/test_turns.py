@@ -9,37 +9,43 @@ from hypothesis import strategies as st
 from studio.turns import Pace, Place, Shares, Waiter, first, foresee
 from tests.fakes import ask, resolve
 
-Job = tuple[str, int]  # owner, pictures
+Job = tuple[str, int, int]  # owner, pictures, urgency
 
 
 def drawn(jobs: list[Job], turn: float, each: float) -> list[str]:
     """What a queue that follows `first` does with jobs that all wait already: who is drawn, picture by picture."""
     shares = Shares()
-    left = {f"{number}": pictures for number, (_, pictures) in enumerate(jobs)}
+    left = {f"{number}": pictures for number, (_, pictures, _) in enumerate(jobs)}
     order: list[str] = []
     while any(left.values()):
-        waiting = [(job, jobs[int(job)][0], int(job)) for job, pictures in left.items() if pictures]
+        waiting = [
+            Waiter(job, jobs[int(job)][0], int(job), pictures, each, jobs[int(job)][2])
+            for job, pictures in left.items()
+            if pictures
+        ]
         job = first(waiting, shares)
         assert job is not None
-        owner = jobs[int(job)][0]
+        owner, _, urgency = jobs[int(job)]
         lasted = 0.0
         while left[job]:
             order.append(job)
             left[job] -= 1
             lasted += each
             shares.charge(owner, each)
-            others = [shares.of(other) for waiter, other, _ in waiting if waiter != job]
+            others = [shares.of(other.owner) for other in waiting if other.job != job and other.urgency == urgency]
             if lasted >= turn and any(had < shares.of(owner) for had in others):
                 break
     return order
 
 
-JOBS = st.lists(st.tuples(st.sampled_from(["ann", "bob", "eve"]), st.integers(1, 6)), min_size=1, max_size=12)
+OWNERS = st.sampled_from(["ann", "bob", "eve"])
+JOBS = st.lists(st.tuples(OWNERS, st.integers(1, 6), st.integers(0, 2)), min_size=1, max_size=12)
+PLAIN = st.lists(st.tuples(OWNERS, st.integers(1, 6), st.just(0)), min_size=1, max_size=12)
 
 
 @given(JOBS, st.sampled_from([0.0, 1.0, 2.0, 100.0]))
 def test_the_line_is_foreseen_as_it_will_be_served(jobs: list[Job], turn: float) -> None:
-    waiters = [Waiter(f"{n}", owner, n, pictures, 1.0) for n, (owner, pictures) in enumerate(jobs)]
+    waiters = [Waiter(f"{n}", owner, n, pictures, 1.0, urgency) for n, (owner, pictures, urgency) in enumerate(jobs)]
     places = foresee(waiters, Shares(), turn)
     order = drawn(jobs, turn, 1.0)
     starts = sorted(range(len(jobs)), key=lambda n: order.index(f"{n}"))
@@ -47,7 +53,7 @@ def test_the_line_is_foreseen_as_it_will_be_served(jobs: list[Job], turn: float)
     assert {job: place.seconds for job, place in places.items()} == {f"{n}": order.index(f"{n}") for n in starts}
 
 
-@given(JOBS)
+@given(PLAIN)
 def test_between_two_pictures_of_one_owner_others_get_two_at_most(jobs: list[Job]) -> None:
     order = [jobs[int(job)][0] for job in drawn(jobs, turn=1.0, each=1.0)]
     for at, owner in enumerate(order):

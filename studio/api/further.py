@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from studio import further
 from studio.api import body
+from studio.api.pictures import Sees
 from studio.errors import NotFound
 from studio.gallery import Gallery
 from studio.jobs import Jobs
@@ -42,20 +43,22 @@ class _Zoom(_Sent):
     factor: float = Field(gt=1, le=4, allow_inf_nan=False)
 
 
-def router(jobs: Jobs, gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
+def router(jobs: Jobs, gallery: Gallery, owner_of: Callable[[Request], str], sees: Sees) -> APIRouter:
+    """Of one's own pictures and those one is shown."""
     routes = APIRouter(prefix="/pictures/{picture}")
 
     async def go_on(picture: str, request: Request, step: Step) -> dict[str, object]:
         def submit() -> dict[str, object]:
             owner = owner_of(request)
-            record = gallery.record(picture, owner)
+            seen = sees(request, picture)
+            record = gallery.record(picture, seen)
             if record.request is None:
                 raise NotFound("This picture does not say how it was made; send it to Image or Inpaint instead.")
             try:
-                result = Picture.from_bytes(gallery.path(picture, owner).read_bytes())
+                result = Picture.from_bytes(gallery.path(picture, seen).read_bytes())
             except OSError as gone:
                 raise NotFound("The file of this picture cannot be read; it may have been moved or deleted.") from gone
-            ticket = jobs.submit(step(record.request, result), owner)
+            ticket = jobs.submit(step(record.request, result), owner, remix=True)
             return {"id": ticket.id, "state": ticket.state}
 
         return await run_in_threadpool(submit)

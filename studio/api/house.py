@@ -12,44 +12,58 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from studio import plan
+from studio.access import OWNER
 from studio.api import body, further, pictures
 from studio.api.stream import describe_status, described, events
 from studio.engine import Status
-from studio.errors import BadRequest, NotFound, StudioError, TooManyRequests
+from studio.errors import BadRequest, NotFound, StudioError
 from studio.gallery import Gallery
+from studio.gate import refusal
 from studio.job_store import Ticket
 from studio.jobs import Jobs
 from studio.request import GenerationRequest
 
 #: Bytes of the body of a job, which may carry input pictures.
 MAX_JOB: Final = 64 * 2**20
-_RETRY_AFTER: Final = {"Retry-After": "5"}
 
 
-def install(app: FastAPI, routes: APIRouter) -> None:
+def install(app: FastAPI, *routers: APIRouter) -> None:
     """Add the routes, and answer every `StudioError` and invalid input with `{"error": sentence}`."""
 
     async def refuse(_: Request, error: Exception) -> Response:
         assert isinstance(error, StudioError)
-        headers = _RETRY_AFTER if isinstance(error, TooManyRequests) else None
-        return JSONResponse({"error": str(error)}, error.status, headers)
+        return refusal(error)
 
     async def explain(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         return JSONResponse({"error": plan.explain(error.errors())}, BadRequest.status)
 
-    app.include_router(routes)
+    for routes in routers:
+        app.include_router(routes)
     app.add_exception_handler(StudioError, refuse)
     app.add_exception_handler(RequestValidationError, explain)
 
 
-def router(jobs: Jobs, gallery: Gallery, owner_of: Callable[[Request], str], status: Callable[[], Status]) -> APIRouter:
-    """What belongs to somebody else is answered like what does not exist."""
+def router(
+    jobs: Jobs,
+    gallery: Gallery,
+    owner_of: Callable[[Request], str],
+    status: Callable[[], Status],
+    is_shown: Callable[[str, str], bool] = lambda picture, person: False,
+) -> APIRouter:
+    """What belongs to somebody else is answered like what does not exist; the studio's owner sees everything.
+
+    `is_shown`: whether a picture of somebody else's was shown to this person.
+    """
     house = APIRouter(prefix="/studio")
+
+    def sees(request: Request, picture: str) -> str | None:
+        me = owner_of(request)
+        return None if me == OWNER or is_shown(picture, me) else me
 
     def own(job: str, request: Request) -> Ticket:
         ticket = jobs.ticket(job)
-        if ticket.owner != owner_of(request):
+        if owner_of(request) not in (OWNER, ticket.owner):
             raise NotFound("There is no such job.")
         return ticket
 
@@ -68,7 +82,7 @@ def router(jobs: Jobs, gallery: Gallery, owner_of: Callable[[Request], str], sta
 
     @house.post("/jobs/{job}/cancel")
     def cancel(job: str, request: Request) -> dict[str, object]:
-        return described_ticket(jobs.cancel(job, owner_of(request)))
+        return described_ticket(jobs.cancel(job, own(job, request).owner))
 
     @house.post("/jobs/{job}/save")
     def save(job: str, request: Request) -> dict[str, object]:
@@ -85,8 +99,8 @@ def router(jobs: Jobs, gallery: Gallery, owner_of: Callable[[Request], str], sta
     def engine_status() -> dict[str, object]:
         return describe_status(status())
 
-    house.include_router(pictures.router(gallery, owner_of))
-    house.include_router(further.router(jobs, gallery, owner_of))
+    house.include_router(pictures.router(gallery, owner_of, sees))
+    house.include_router(further.router(jobs, gallery, owner_of, sees))
     return house
 
 

@@ -31,9 +31,17 @@ class _Switch(BaseModel):
     on: bool
 
 
-def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
-    """Another owner's picture is answered like one that does not exist."""
+#: The owner to look a picture up under: None where the one who asks may see whosever it is.
+Sees = Callable[[Request, str], str | None]
+
+
+def router(gallery: Gallery, owner_of: Callable[[Request], str], sees: Sees) -> APIRouter:
+    """Another owner's picture is answered like one that does not exist, unless it may be seen."""
     routes = APIRouter()
+
+    def changes(request: Request) -> str | None:
+        me = owner_of(request)
+        return None if me == OWNER else me
 
     @routes.get("/pictures")
     def search(
@@ -45,9 +53,14 @@ def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
         trashed: bool = False,
         before: Filter = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 60,
+        of: Filter = None,
     ) -> dict[str, object]:
+        """`of`: whose pictures, `*` for everybody's; for the studio's owner alone."""
+        me = owner_of(request)
+        if of not in (None, "", me) and me != OWNER:
+            raise Forbidden("Only the studio's owner sees the pictures of others.")
         page = gallery.search(
-            owner=owner_of(request),
+            owner=None if of == "*" else of or me,
             text=text,
             model=model or None,
             day=day or None,
@@ -64,16 +77,18 @@ def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
 
     @routes.get("/pictures/{picture}")
     def details(picture: str, request: Request) -> dict[str, object]:
-        record = gallery.record(picture, owner_of(request))
+        record = gallery.record(picture, sees(request, picture))
         return {
             **brief(record),
+            "owner": record.owner,
+            "mine": record.owner == owner_of(request),
             "infotext": record.infotext,
             "request": described(record.request, record.inputs),
         }
 
     @routes.get("/pictures/{picture}/file")
     def file(picture: str, request: Request, download: bool = False) -> FileResponse:
-        path = gallery.path(picture, owner_of(request))
+        path = gallery.path(picture, sees(request, picture))
         return _sent(
             path,
             "image/png",
@@ -83,15 +98,15 @@ def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
 
     @routes.get("/pictures/{picture}/thumb")
     def thumb(picture: str, request: Request) -> FileResponse:
-        return _sent(gallery.thumb(picture, owner_of(request)))
+        return _sent(gallery.thumb(picture, sees(request, picture)))
 
     @routes.get("/pictures/{picture}/inputs/{field}")
     def given(picture: str, field: str, request: Request) -> FileResponse:
-        return _sent(gallery.input(picture, field, owner_of(request)), "image/png")
+        return _sent(gallery.input(picture, field, sees(request, picture)), "image/png")
 
     @routes.get("/pictures/{picture}/film")
     def film(picture: str, request: Request) -> FileResponse:
-        path = gallery.film(picture, owner_of(request))
+        path = gallery.film(picture, sees(request, picture))
         if path is None:
             raise NotFound("This picture has no film.")
         return _sent(path)
@@ -103,11 +118,11 @@ def router(gallery: Gallery, owner_of: Callable[[Request], str]) -> APIRouter:
 
     @routes.post("/pictures/{picture}/trash")
     def trash(picture: str, request: Request) -> dict[str, object]:
-        return brief(gallery.trash(picture, owner_of(request)))
+        return brief(gallery.trash(picture, changes(request)))
 
     @routes.post("/pictures/{picture}/restore")
     def restore(picture: str, request: Request) -> dict[str, object]:
-        return brief(gallery.restore(picture, owner_of(request)))
+        return brief(gallery.restore(picture, changes(request)))
 
     @routes.post("/gallery/rebuild")
     def rebuild(request: Request) -> dict[str, object]:

@@ -13,8 +13,8 @@ import uvicorn
 from fastapi import FastAPI
 from gradio.components import Component
 
-from studio.access import Gate
 from studio.errors import StudioError
+from studio.gate import Gate
 from studio.settings import ASSETS
 from studio.ui import canvas
 from studio.ui.shell import mount_options

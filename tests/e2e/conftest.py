@@ -74,8 +74,8 @@ def serving(folder: Path, *models: Path, port: int = 0) -> Iterator[House]:
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("studio.worker.ProcessEngine", lambda options: engine)
-        studio = app._studio(settings, None)
-        gate, _ = studio.__enter__()
+        studio = app._studio(settings)
+        gate, *_ = studio.__enter__()
     with ExitStack() as stack:
         stack.push(studio)
         listener = stack.enter_context(socket.create_server(("127.0.0.1", port)))
