@@ -1,8 +1,9 @@
-"""Models into the trash: moved aside on their own disk, with what lies beside them, and back again by hand."""
+"""Models into the trash: moved aside on their own disk, with what lies beside them, and back again."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +15,29 @@ from studio.errors import BadRequest, ReadOnly
 TRASH: Final = ".trash"
 
 
-def trash(entry: Entry) -> Path:
-    """Move a file or folder into the trash of the model folder it lies in; the folder where it now is.
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """`grave` is the folder where it now is; `moved` says from where each part came."""
+
+    grave: Path
+    moved: tuple[tuple[Path, Path], ...]
+
+
+def restore(trashed: Trashed) -> None:
+    """Put it back where it was.
+
+    Raises:
+        BadRequest: something else lies there now, or the trash has been emptied; nothing has changed.
+    """
+    if any(source.exists() or not target.exists() for source, target in trashed.moved):
+        raise BadRequest(f"It cannot be put back by itself; look into {trashed.grave}.")
+    for source, target in trashed.moved:
+        target.rename(source)
+    trashed.grave.rmdir()
+
+
+def trash(entry: Entry) -> Trashed:
+    """Move a file or folder into the trash of the model folder it lies in.
 
     Raises:
         BadRequest: it is the embedded model, or a whole model folder.
@@ -47,4 +69,4 @@ def trash(entry: Entry) -> Path:
         raise ReadOnly(
             f"“{path.name}” cannot be moved ({denied.strerror}); check the folder’s permissions."
         ) from denied
-    return grave
+    return Trashed(grave, tuple(moved))

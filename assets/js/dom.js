@@ -41,6 +41,8 @@ const ICONS = {
   eye: "M2.5 12C5 7.5 8.3 5.5 12 5.5s7 2 9.5 6.5c-2.5 4.5-5.800 6.5-9.5 6.5S5 16.5 2.5 12M12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6",
   minus: "M5 12h14",
   plus: "M12 5v14M5 12h14",
+  box: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8",
+  pin: "M9 3h6l-1 6 3 3v2H7v-2l3-3zM12 14v7",
   page: "M6 3h8l5 5v13H6zM14 3v5h5",
 };
 
@@ -95,6 +97,13 @@ export function duration(seconds) {
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** "1.4 GB", "12 MB", "800 kB": decimal, as disks are sold */
+export function size(bytes) {
+  const [unit, name] = bytes >= 1e9 ? [1e9, "GB"] : bytes >= 1e6 ? [1e6, "MB"] : [1e3, "kB"];
+  const count = bytes / unit;
+  return `${count >= 10 || unit === 1e3 ? Math.round(count) : count.toFixed(1)} ${name}`;
 }
 
 export function remembered(key, otherwise) {

@@ -9,6 +9,7 @@ const TABS = [
   ["create", "Text"],
   ["image", "Image"],
   ["inpaint", "Inpaint"],
+  ["models", "Models"],
   ["gallery", "Gallery"],
 ];
 

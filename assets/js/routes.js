@@ -2,7 +2,7 @@
 
 /** The tabs where pictures are made share one form and one stage; image and inpaint have a canvas of their own. */
 export const ROOMS = ["create", "image", "inpaint"];
-const TABS = [...ROOMS, "gallery"];
+const TABS = [...ROOMS, "models", "gallery"];
 const listeners = new Set();
 let room = ROOMS[0]; // the one the artist was in last
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,8 +19,8 @@ from studio.access import OWNER
 from studio.api import body
 from studio.catalog import EMBEDDED, Catalog
 from studio.catalog_choices import MAX_NOTES
-from studio.catalog_scan import Entry
-from studio.catalog_trash import trash
+from studio.catalog_scan import Entry, Group
+from studio.catalog_trash import Trashed, restore, trash
 from studio.errors import BadRequest, Forbidden, NotFound, StudioError
 from studio.hashes import SHA256
 from studio.request import ModelSpec
@@ -29,6 +30,8 @@ _LARGEST_PREVIEW: Final = 40_000_000
 _LONGEST: Final = 4 * MAX_NOTES + 4096
 #: A preview is asked for with its date, so it may stay.
 _KEPT: Final = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+
+_ORDER: Final = get_args(Group)
 
 Text = Annotated[str, Query(max_length=400)]
 
@@ -45,6 +48,7 @@ class _Note(_Entry):
 def router(catalog: Catalog, owner_of: Callable[[Request], str], hub: Mapping[str, known.Known]) -> APIRouter:
     """`hub`: what is known of models that came from there."""
     routes = APIRouter(prefix="/studio/models")
+    graves: dict[str, Trashed] = {}
 
     @routes.get("")
     def everything(
@@ -63,7 +67,7 @@ def router(catalog: Catalog, owner_of: Callable[[Request], str], hub: Mapping[st
         matching = [entry for entry in matching if not group or entry.group == group]
         counts = Counter(_family(entry) for entry in matching)
         matching = [entry for entry in matching if not family or _family(entry) == family]
-        matching.sort(key=lambda entry: bool(entry.refused))
+        matching.sort(key=lambda entry: (bool(entry.refused), _ORDER.index(entry.group)))
         default = catalog.find(None).key if catalog.models() else ""
         return {
             "items": [_card(entry, catalog, hub, default) for entry in matching[offset : offset + limit]],
@@ -138,11 +142,31 @@ def router(catalog: Catalog, owner_of: Callable[[Request], str], hub: Mapping[st
         wish = body.parse(_Entry, await body.read(request, _LONGEST))
 
         def move() -> str:
-            grave = trash(catalog.entry(wish.id))
+            graves[wish.id] = trash(catalog.entry(wish.id))
             catalog.refresh()
-            return str(grave)
+            return str(graves[wish.id].grave)
 
         return {"id": wish.id, "moved": await run_in_threadpool(move)}
+
+    @routes.post("/restore")
+    async def bring_back(request: Request) -> dict[str, object]:
+        """What was moved into the trash since the studio started."""
+        _owners_only(owner_of(request))
+        wish = body.parse(_Entry, await body.read(request, _LONGEST))
+
+        def move_back() -> None:
+            if wish.id not in graves:
+                raise NotFound("This is not in the trash any more; look into the folder .trash of its model folder.")
+            restore(graves.pop(wish.id))
+            catalog.refresh()
+
+        await run_in_threadpool(move_back)
+        return {"id": wish.id}
+
+    @routes.get("/likes")
+    def likes() -> dict[str, object]:
+        """What every model likes, for the form."""
+        return {spec.key: asdict(spec.defaults) for spec in catalog.models()}
 
     return routes
 
@@ -205,16 +229,7 @@ def _details(entry: Entry, catalog: Catalog, owner: bool) -> dict[str, object]:
         "path": str(place.path) if owner else place.path.name,
         "sha256": catalog.index.hash(place.path, place.size, place.mtime_ns, SHA256) if place.size else "",
         "holds": entry.facts.holds,
-        "likes": None
-        if likes is None
-        else {
-            "sampler": likes.sampler,
-            "scheduler": likes.scheduler,
-            "steps": likes.steps,
-            "guidance": likes.guidance,
-            "width": likes.width,
-            "height": likes.height,
-        },
+        "likes": None if likes is None else asdict(likes),
         "can": [
             word
             for able, word in (

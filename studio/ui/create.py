@@ -42,7 +42,7 @@ def build(studio: Studio, page: gr.Blocks) -> None:
                 "names": (*form.NAMES, *source.NAMES),
                 "usual": source.DEFAULTS,
             }
-            tools = widget("form", "examples", data=told, events=("reuse",), elem_id="examples")
+            tools = widget("form", "examples", data=told, events=("reuse", "choose"), elem_id="examples")
         with gr.Column(elem_id="workplace"):
             widget("rooms", "viewSwitch", elem_id="view-switch")
             sheets = {
@@ -83,7 +83,7 @@ def _form_controls(studio: Studio, prompt: gr.Textbox) -> Form:
     )
     widget("form", "stylePreview", elem_id="style-preview")
     model = gr.Dropdown(
-        [(spec.title, spec.key) for spec in studio.catalog.models()],
+        form.models(studio),
         value=str(shown["model"]),
         label="Model",
         elem_id="model",

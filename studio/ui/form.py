@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Final
@@ -226,6 +227,13 @@ def updates(shown: Mapping[str, object], defaults: Defaults) -> list[object]:
         else:
             answer.append(value)
     return answer
+
+
+def models(studio: Studio) -> list[tuple[str, str]]:
+    """Titles and keys for the list of models; what has the same title as another shows its key."""
+    there = studio.catalog.models()
+    titles = Counter(spec.title for spec in there)
+    return [(spec.title if titles[spec.title] == 1 else spec.key, spec.key) for spec in there]
 
 
 def for_scripts(studio: Studio) -> dict[str, object]:

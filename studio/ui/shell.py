@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.ui import create, gallery
+from studio.ui import create, gallery, models
 from studio.ui.assets import Assets
 from studio.ui.form import Studio
 from studio.ui.theme import pochade
@@ -20,6 +20,7 @@ def build(studio: Studio) -> gr.Blocks:
     with gr.Blocks(title="Pochade", analytics_enabled=False, fill_width=True) as page:
         widget("header", elem_id="header")
         create.build(studio, page)
+        models.build()
         gallery.build()
     page.queue(api_open=False)
     return page

@@ -57,6 +57,7 @@ class Wiring:
         self._controls.model.input(self._follow_model, {*common, self._previous}, filled, **EVENT).then(
             None, everything, js=show, **EVENT
         )
+        tools.choose(self._choose, {*common, self._previous}, filled, **EVENT).then(None, everything, js=show, **EVENT)
         self._controls.sampler.input(
             _offer_schedules, [self._controls.sampler, self._controls.scheduler], self._controls.scheduler, **EVENT
         ).then(None, everything, js=show, **EVENT)
@@ -112,8 +113,19 @@ class Wiring:
         old, new = self._likes(values[self._previous]), self._likes(shown["model"])
         return self._updates({**shown, **form.follow_model(old, new, shown)})
 
+    def _choose(self, values: dict[Component, object], event: gr.EventData) -> list[object]:
+        """A model chosen elsewhere on the page; null: the list of models has changed."""
+        key = event._data.get("model")
+        shown = {name: values[getattr(self._controls, name)] for name in form.NAMES}
+        old = form.default_values(self._studio, str(shown["model"]))["model"]  # the default, if it is gone
+        wanted = {**shown, "model": old if key is None else self._studio.catalog.find(str(key)).key}
+        followed = form.follow_model(self._likes(old), self._likes(wanted["model"]), wanted)
+        return self._updates({**wanted, **followed})
+
     def _updates(self, shown: Mapping[str, object]) -> list[object]:
-        return [*form.updates(shown, self._likes(shown["model"])), shown["model"]]
+        updates = form.updates(shown, self._likes(shown["model"]))
+        updates[form.NAMES.index("model")] = gr.update(value=shown["model"], choices=form.models(self._studio))
+        return [*updates, shown["model"]]
 
     def _likes(self, model: object) -> Defaults:
         return self._studio.catalog.find(str(model)).defaults

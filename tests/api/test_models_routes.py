@@ -131,6 +131,10 @@ def test_a_model_goes_into_the_trash_with_what_lies_beside_it(served: Served) ->
     moved = served.client.post("/studio/models/trash", json={"id": "lora:loras/ink"}).json()["moved"]
     assert sorted(file.name for file in Path(moved).iterdir()) == ["ink.preview.png", "ink.safetensors"]
     assert titles(served, group="lora") == ["brush"]
+    assert served.client.post("/studio/models/restore", json={"id": "lora:loras/ink"}).status_code == 200
+    assert titles(served, group="lora") == ["brush", "ink"]
+    assert not Path(moved).exists()
+    assert served.client.post("/studio/models/restore", json={"id": "lora:loras/ink"}).status_code == 404
     embedded = served.client.post("/studio/models/trash", json={"id": f"model:{EMBEDDED}"})
     assert "it stays" in embedded.json()["error"]
     assert titles(served, text="mini") == ["Mini"]
@@ -149,6 +153,7 @@ def test_a_refresh_shows_what_is_new(served: Served) -> None:
         ("POST", "models/note", {"id": "lora:loras/ink", "text": "mine"}),
         ("POST", "models/default", {"id": "model:mini"}),
         ("POST", "models/trash", {"id": "lora:loras/ink"}),
+        ("POST", "models/restore", {"id": "lora:loras/ink"}),
         ("GET", "hub/known", None),
         ("GET", "hub/offer?model=org/name", None),
         ("GET", "hub/downloads", None),
