@@ -1,6 +1,5 @@
 """The training of the embedded model learns, resumes exactly, and exports what stock pipelines load."""
 
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -8,22 +7,24 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+from diffusers import DDPMScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate
 
-from tools.mini import data, stages, unet
+from tools.mini import data, unet
 from tools.mini.captions import WORDS, caption
 from tools.mini.data import SMALL, Latents, Pictures, encode_shards, render_shards, scene_from_json, scene_to_json
 from tools.mini.export import assemble, export, load_pipeline, preview_fit
 from tools.mini.grade import frechet
+from tools.mini.grow import SCALE, clearer_steps, grow
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import sample_scene
-from tools.mini.stages import FORK, Options, adopt, carry_over
+from tools.mini.stages import CHANNELS, Options, adopt
 from tools.mini.text import Conditioner, load_tokenizer, make_tokenizer, new_text_encoder
-from tools.mini.train import MovingAverage, Plan, State, batches, load_average, new_optimizer, train
-from tools.mini.unet import Focus, NoisyBatch, UnetTask, new_unet
+from tools.mini.train import Plan, batches, load_average, train
+from tools.mini.unet import SCHEDULE, Focus, NoisyBatch, UnetTask, new_unet
 from tools.mini.vae import VaeTask, encode, fingerprint, new_vae, to_pictures, to_tensor, whiten
 
 # diffusers 0.42 hands tensors to np.array in a way that NumPy 2 will drop.
@@ -225,41 +226,45 @@ def test_an_export_replaces_the_old_folder_whole(tmp_path: Path) -> None:
 
 def test_training_goes_on_from_an_export_where_it_was(tmp_path: Path) -> None:
     tokenizer = make_tokenizer(tmp_path / "tokenizer")
-    denoiser = new_unet()
+    denoiser = new_unet(CHANNELS["large"])
     figures = {"unet-large": {"steps": 7, "samples": 70, "minutes": 1.5}}
     export(
         assemble(new_vae().eval(), new_text_encoder(tokenizer).eval(), tokenizer, denoiser), tmp_path / "m", {}, figures
     )
     options = Options(root=tmp_path / "root")
     adopt(options, tmp_path / "m")
-    again = new_unet()
+    again = new_unet(CHANNELS["large"])
     assert load_average(options.run("unet-large"), again) == (7, 70, 90.0)
     torch.testing.assert_close(again.state_dict(), denoiser.state_dict(), atol=1e-3, rtol=1e-3)
     with pytest.raises(FileExistsError, match="there already"):
         adopt(options, tmp_path / "m")
 
 
-def test_what_small_pictures_taught_is_carried_over_to_the_large_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stages, "new_unet", partial(new_unet, THIN))
-    options = Options(root=tmp_path)
+def test_a_grown_denoiser_sees_in_a_large_picture_what_the_small_one_sees_in_its_half() -> None:
+    torch.manual_seed(0)
+    channels, step = (32, 16, 32, 32), 850
+    small = new_unet(channels)
+    latents = interpolate(torch.randn(8, 4, 8, 8), scale_factor=4, mode="bicubic")
+    alpha = DDPMScheduler(**SCHEDULE).alphas_cumprod[step]
+    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * torch.randn(8, 4, 32, 32)
+    words = torch.randn(8, 77, 192)
+    candidates = (grow(small, latents), new_unet((32, *channels)))
+    with torch.no_grad():
+        wanted = small(SCALE * avg_pool2d(noisy, 2), clearer_steps()[step], words).sample
+        likeness = [
+            np.corrcoef(avg_pool2d(large(noisy, torch.tensor(step), words).sample, 2).ravel(), wanted.ravel())[0, 1]
+            for large in candidates
+        ]
+    assert likeness[0] > 0.45
+    assert abs(likeness[1]) < 0.25
 
-    def keep(name: str, bias: float, progress: tuple[int, int, float]) -> None:
-        denoiser = new_unet(THIN)
-        denoiser.load_state_dict({name: torch.full_like(value, bias) for name, value in denoiser.state_dict().items()})
-        state = State(denoiser, new_optimizer(denoiser, options.plan()), MovingAverage(denoiser, 0.9))
-        state.step, state.samples, state.seconds = progress
-        state.save(options.run(name))
 
-    keep(FORK, 1.0, (5, 50, 60.0))
-    keep("unet-small", 3.0, (9, 90, 120.0))
-    keep("unet-large", 1.25, (2, 8, 30.0))
-    carry_over(options)
-    large, fork = new_unet(THIN), new_unet(THIN)
-    assert load_average(options.run("unet-large"), large) == (2, 8, 30.0)
-    assert {value.item() for parameter in large.parameters() for value in parameter.detach().unique()} == {3.25}
-    assert load_average(options.run(FORK), fork) == (9, 90, 120.0)
+def test_halving_a_picture_makes_its_noise_that_of_an_earlier_step() -> None:
+    alphas, steps = DDPMScheduler(**SCHEDULE).alphas_cumprod, clearer_steps()
+    for step in (200, 500, 800):
+        ratio = alphas[step] / (1 - alphas[step])
+        alpha = np.interp(float(steps[step]), np.arange(1000), alphas.numpy())
+        assert alpha / (1 - alpha) == pytest.approx(4 * float(ratio), rel=0.02)
 
 
 class Scalar:

@@ -9,7 +9,7 @@ from tools.mini.grade import Look
 from tools.mini.stages import Options
 
 ALL = ("data", "vae", "text", "unet", "decoder", "export", "judge", "grade")
-STAGES = ("all", *ALL, "carry", "grid", "adopt")
+STAGES = ("all", *ALL, "grid", "adopt")
 SIZES = ("small", "large")
 
 
@@ -59,8 +59,6 @@ def main() -> None:
         for size in sizes:
             minutes, batch, rate = {"small": (60, 16, 8e-4), "large": (120, 8, 4e-4)}[size]
             stages.unet(options(given, minutes=minutes, batch=batch, learning_rate=rate), size)
-    if "carry" in wanted:
-        stages.carry_over(options(given))
     if "decoder" in wanted:
         stages.decoder(options(given, minutes=20, batch=4, learning_rate=5e-4, cooldown=0.5))
     if "export" in wanted:

@@ -1,8 +1,9 @@
 """The stages of the making, each resumable: pictures, autoencoder, words, denoiser at two sizes, export."""
 
 import json
+import math
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from tools.mini.captions import caption
 from tools.mini.data import LARGE, SEED, SIMPLE, SMALL, Latents, Pictures, encode_shards, render_all, render_shards
 from tools.mini.export import assemble, export, load_pipeline
 from tools.mini.grade import Grade, Judge, JudgeTask, Look, draw, grade, sheet
+from tools.mini.grow import grow, is_outer
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import sample_held_out
 from tools.mini.text import (
@@ -28,13 +30,16 @@ from tools.mini.text import (
     reading_report,
 )
 from tools.mini.train import MovingAverage, Plan, State, load_average, new_optimizer, train
+from tools.mini.unet import CHANNELS as SMALL_CHANNELS
 from tools.mini.unet import Focus, UnetTask, new_unet
 from tools.mini.vae import VaeTask, encode, fingerprint, load_vae, new_vae, reconstruction_report, whiten
 
 BUCKETS = {"small": SMALL, "large": LARGE}
+CHANNELS = {"small": SMALL_CHANNELS, "large": (SMALL_CHANNELS[0], *SMALL_CHANNELS)}
 # Four times the pixels show through more noise: shapes are decided at later steps.
-FOCUS = {"small": Focus(), "large": Focus(steps=(1.6, 0.8))}
-FORK = "unet-fork"
+FOCUS = {"small": Focus(), "large": Focus(steps=(1.8, 0.9))}
+EVEN = Focus(subject=0.0, steps=None)
+OUTER_STEPS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,49 +145,47 @@ def text(options: Options) -> None:
     reader.encoder.save_pretrained(frozen)
 
 
-def _unet(team: Team, options: Options, size: str) -> None:
-    torch.manual_seed(0)
+def _sources(team: Team, options: Options, size: str) -> list[Latents]:
+    """The latents of all buckets of `size`, made on the way where they are missing."""
     model = load_vae(options.root / "vae").to(options.device)
     encoder = fingerprint(model)
     buckets = (*BUCKETS[size], SIMPLE[size])
     for bucket in buckets:
         encode_shards(options.root, bucket, encoder, lambda batch: encode(model, batch), (team.rank, team.size))
     team.wait()
-    latents = [Latents(options.root, bucket, encoder) for bucket in buckets]
+    return [Latents(options.root, bucket, encoder) for bucket in buckets]
+
+
+def _unet(team: Team, options: Options, size: str) -> None:
+    torch.manual_seed(0)
+    latents = _sources(team, options, size)
     words = load_text_encoder(options.root / "text_encoder").to(options.device)
     condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
-    denoiser = new_unet()
+    grown, checkpoint = options.run("unet-grown"), options.run(f"unet-{size}")
+    denoiser = new_unet(CHANNELS[size])
+    if size == "large" and not checkpoint.exists():
+        small = new_unet(CHANNELS["small"])
+        load_average(options.run("unet-small"), small)
+        fresh = grow(small, torch.from_numpy(latents[0].batch(np.arange(24))))
+        for name, parameter in fresh.named_parameters():
+            parameter.requires_grad_(is_outer(name))
+        task = UnetTask(_quick(fresh, options), latents, condition, options.batch, focus=EVEN)
+        train(task, replace(options.plan(), steps=OUTER_STEPS, minutes=math.inf), team, grown, report=say)
+    task = UnetTask(_quick(denoiser, options), latents, condition, options.batch, focus=FOCUS[size])
+    train(task, options.plan(), team, checkpoint, start=grown if size == "large" else None, report=say)
+
+
+def _quick(denoiser: UNet2DConditionModel, options: Options) -> UNet2DConditionModel:
+    """The fused attention's backward pass is slow on a CPU for so few tokens: it took a sixth of every step."""
     if options.device == "cpu":
-        # The fused attention's backward pass is slow on a CPU for so few tokens: it took a sixth of every step.
         denoiser.set_attn_processor(AttnProcessor())
-    task = UnetTask(denoiser, latents, condition, options.batch, focus=FOCUS[size])
-    start = options.run(FORK) if size == "large" else None
-    train(task, options.plan(), team, options.run(f"unet-{size}"), start=start, report=say)
+    return denoiser
 
 
 def unet(options: Options, size: str) -> None:
-    """Train the denoiser on the small pictures, or on the large ones from where the small ones left it."""
-    if size == "large" and not options.run("unet-large").exists():
-        shutil.copy(options.run("unet-small"), options.run(FORK))
+    """Train the denoiser on the small pictures; or grow an outer level around it, train that, then all of it on the
+    large ones."""
     run_team(options.workers, _unet, options, size)
-
-
-def carry_over(options: Options) -> None:
-    """Give the denoiser of the large pictures what the small ones have taught since the two parted.
-
-    Its weights become those of the small one now, plus what the large pictures had changed in those it started from
-    (task arithmetic, Ilharco et al., arXiv:2212.04089). Its optimizer starts anew.
-    """
-    fork, small, large = new_unet(), new_unet(), new_unet()
-    load_average(options.run(FORK), fork)
-    load_average(options.run("unet-small"), small)
-    progress = load_average(options.run("unet-large"), large)
-    changed = {name: value - fork.state_dict()[name] for name, value in large.state_dict().items()}
-    large.load_state_dict({name: value + changed[name] for name, value in small.state_dict().items()})
-    state = State(large, new_optimizer(large, options.plan()), MovingAverage(large, options.ema))
-    state.step, state.samples, state.seconds = progress
-    state.save(options.run("unet-large"))
-    shutil.copy(options.run("unet-small"), options.run(FORK))
 
 
 def _judge(team: Team, options: Options) -> None:
@@ -222,9 +225,10 @@ def grid(options: Options, folder: Path, count: int, path: Path, look: Look) -> 
 
 def write(options: Options, folder: Path, sizes: tuple[str, ...]) -> None:
     """Export the averaged weights of the last of `sizes` that has been trained, as a diffusers folder."""
-    denoiser = new_unet()
-    for checkpoint in (options.run(f"unet-{size}") for size in sizes):
+    for size in sizes:
+        checkpoint = options.run(f"unet-{size}")
         if checkpoint.exists():
+            denoiser = new_unet(CHANNELS[size])
             step, samples, seconds = load_average(checkpoint, denoiser)
             note(options.root, checkpoint.stem, {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
     pipeline = assemble(
@@ -251,14 +255,13 @@ def adopt(options: Options, folder: Path) -> None:
     shutil.copytree(folder / "tokenizer", options.root / "tokenizer")
     load_text_encoder(folder / "text_encoder").save_pretrained(options.root / "text_encoder")
     load_vae(folder / "vae").save_pretrained(options.root / "vae")
-    denoiser = new_unet()
-    denoiser.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float32).state_dict())
-    stage = "unet-large" if "unet-large" in figures else "unet-small"
-    done = figures[stage]
+    denoiser = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float32)
+    size = next(size for size, channels in CHANNELS.items() if channels == tuple(denoiser.config["block_out_channels"]))
+    done = figures[f"unet-{size}"]
     average = MovingAverage(denoiser, options.ema)
     state = State(denoiser, new_optimizer(denoiser, options.plan()), average)
     state.step, state.samples, state.seconds = done["steps"], done["samples"], done["minutes"] * 60
-    state.save(options.run(stage))
+    state.save(options.run(f"unet-{size}"))
 
 
 def facts(figures: dict[str, dict[str, object]]) -> dict[str, str]:

@@ -43,7 +43,8 @@ class Focus:
 
 
 def new_unet(channels: tuple[int, ...] = CHANNELS) -> UNet2DConditionModel:
-    """Plain convolutions on the two fine levels, attention to the words on the two coarse ones (16×16, 8×8 at 256²)."""
+    """Plain convolutions on the fine levels, attention to the words on the two coarse ones."""
+    plain = len(channels) - 2
     return UNet2DConditionModel(
         sample_size=64,
         in_channels=4,
@@ -53,8 +54,8 @@ def new_unet(channels: tuple[int, ...] = CHANNELS) -> UNet2DConditionModel:
         cross_attention_dim=WIDTH,
         attention_head_dim=4,
         norm_num_groups=16,
-        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",) * plain,
     )
 
 
