@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,8 +67,11 @@ class Counter:
         self._known: OrderedDict[Path, Tokenizer | None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def count(self, spec: ModelSpec, text: str, steps: int = 20) -> Count:
-        """Of a prompt whose wildcards, styles and LoRA tags are settled: of its longest part at its longest step."""
+    def count(self, spec: ModelSpec, text: str, steps: int = 20, embeddings: Mapping[str, int] | None = None) -> Count:
+        """Of a prompt whose wildcards, styles and LoRA tags are settled: of its longest part at its longest step.
+
+        `embeddings`: how many vectors the textual inversion of each name, in small letters, has.
+        """
         words = self._tokenizer(spec)
         if not _chunked(spec):
             return self._sentence(spec, words, spoken(text, steps)[0])
@@ -79,7 +83,7 @@ class Counter:
         longest: tuple[int, ...] = (0,)
         for part in prompt_weights.composed(text):
             for _, held in prompt_schedule.texts(prompt_schedule.parse(part.text), steps):
-                sizes = tuple(len(chunk) for chunk in chunks(prompt_weights.parse(held), tokens, comma))
+                sizes = tuple(len(chunk) for chunk in chunks(prompt_weights.parse(held), tokens, comma, embeddings))
                 longest = max(longest, sizes, key=sum)
         return Count(sum(longest), longest, None, exact=words is not None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -13,8 +14,9 @@ from studio import prompt as language
 from studio import reading, receipt
 from studio.api import body
 from studio.catalog import Catalog
-from studio.errors import NotFound
+from studio.errors import NotFound, StudioError
 from studio.gallery import Gallery
+from studio.headers import read_header
 from studio.jobs import Jobs
 from studio.presets import Presets
 from studio.request import MAX_PROMPT
@@ -47,7 +49,7 @@ def router(
         counts = {}
         for name, text, chance in (("prompt", words[0], f"{seed}"), ("negative", words[1], f"{seed} negative")):
             bare, _ = language.extract_loras(presets.wildcards.resolve(text, chance))
-            counts[name] = asdict(counter.count(spec, bare, steps)) | {"text": bare}
+            counts[name] = asdict(counter.count(spec, bare, steps, _vectors(catalog, bare))) | {"text": bare}
         return {"model": spec.key, **counts}
 
     @routes.get("/wildcards")
@@ -80,3 +82,15 @@ def router(
         return asdict(receipt.compare(bytes_of(picture, owner), bytes_of(again, owner)))
 
     return routes
+
+
+def _vectors(catalog: Catalog, text: str) -> dict[str, int]:
+    """How many vectors each textual inversion has whose name stands in `text`."""
+    small = text.lower()
+    found = {}
+    for spec in catalog.embeddings():
+        if spec.title.lower() in small:
+            with suppress(StudioError, OSError):  # one that cannot be read is words
+                tensors = read_header(spec.path).tensors.values()
+                found[spec.title.lower()] = max((info.shape[0] for info in tensors if len(info.shape) == 2), default=1)
+    return found

@@ -24,6 +24,7 @@ from studio.presets import Presets
 from studio.request import GenerationRequest, GenerationResult
 from studio.settings import EMBEDDED, PRESETS
 from tests.fakes import FakeEngine, until
+from tests.weight_files import write
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -49,7 +50,8 @@ class Served:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     engine, gallery = FakeEngine(steps=1), Gallery(tmp_path, "{number:05d}")
-    catalog, presets = Catalog(EMBEDDED), Presets(PRESETS, tmp_path)
+    write(tmp_path / "models" / "embeddings" / "Wash.safetensors", {"emb_params": (4, 768)})
+    catalog, presets = Catalog(EMBEDDED, (tmp_path / "models",)), Presets(PRESETS, tmp_path)
 
     def keep(result: GenerationResult, job: str, index: int, owner: str) -> str:
         return gallery.add(result, job=job, index=index, owner=owner, title="mini").id
@@ -94,6 +96,9 @@ def test_tokens_are_counted_as_they_would_be_drawn(served: Served) -> None:
     )
     long = served.client.get("/studio/tokens", params={"prompt": "red " * 80}).json()
     assert (long["prompt"]["chunks"], long["prompt"]["ignored"]) == ([75, 5], "")
+    inverted = served.client.get("/studio/tokens", params={"prompt": "a wash, unwashed"}).json()
+    plain = served.client.get("/studio/tokens", params={"prompt": "a , unwashed"}).json()
+    assert inverted["prompt"]["tokens"] == plain["prompt"]["tokens"] + 4
     refused = served.client.get("/studio/tokens", params={"prompt": "a __nowhere__"})
     assert refused.status_code == 422
     assert "There is no wildcard __nowhere__" in refused.json()["error"]
