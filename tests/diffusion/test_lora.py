@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -399,3 +401,26 @@ def test_eight_bit_weights_take_a_lora_and_say_that_it_loses(mini: Model, tmp_pa
     assert "which this model keeps in 8 bits" in told[0].skipped[0]
     shelf.rest()
     assert all(torch.equal(tensor.float(), before[name].float()) for name, tensor in weights(small).items())
+
+
+@pytest.mark.slow
+def test_fifty_random_switches_leave_memory_and_weights_as_they_were(
+    worn: Loras, mini: Model, red: Path, blue: Path, strokes: Path
+) -> None:
+    before = weights(mini)
+    chance = random.Random(5)
+    process = psutil.Process()
+
+    def switch() -> None:
+        chosen = chance.sample([red, blue, strokes], chance.randint(0, 3))
+        with worn.applied(mini, [(use(chance.choice((-1, 0, 0.5, 1))), file) for file in chosen]):
+            mini.pipe.unet(torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 77, 192))
+
+    for _ in range(20):
+        switch()
+    start = process.memory_info().rss
+    for _ in range(50):
+        switch()
+    assert process.memory_info().rss < 1.02 * start
+    worn.rest()
+    assert same(weights(mini), before)
