@@ -132,6 +132,8 @@ def _flux_latents(keys: TensorNames) -> int:
 
 
 def _unet(keys: TensorNames) -> tuple[str, Naming] | None:
+    if keys.has("edm_mean") or keys.shape("input_blocks.0.0.weight")[1:2] in ((7,), (8,)):
+        return families.UNKNOWN.key, "original"  # Playground 2.5, upscalers and InstructPix2Pix: other mathematics
     if keys.has("input_blocks.0.0.weight", "out.2.weight"):
         text = keys.first(r".*input_blocks\.\d+\.1\.transformer_blocks\.0\.attn2\.to_k\.weight")
         if keys.starts("cond_stage_model.model."):
@@ -218,7 +220,7 @@ def _language_model(keys: TensorNames, query: tuple[int, ...], hint: str) -> str
 
 def _embedding(keys: TensorNames, hint: str) -> Recognised | None:
     """Textual inversions: a handful of vectors as wide as the text encoder that reads them."""
-    if not 0 < len(keys) <= 4:
+    if not 0 < len(keys) <= 4 or any(name.endswith((".weight", ".bias")) for name in keys.names):
         return None
     by_name = {name: keys.shape(name) for name in keys.names}
     if any(len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] > 1024) for shape in by_name.values()):

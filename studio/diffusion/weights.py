@@ -70,6 +70,8 @@ def below(tensors: Tensors, *stems: str) -> Tensors:
 def filled(kind: type[Any], config: Any, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
     """A transformers model of class `kind` with these weights, whoever named them.
 
+    A CLIP published without its projection is one whose projection changes nothing.
+
     Raises:
         ValueError: a weight is lacking or has another shape.
     """
@@ -77,6 +79,8 @@ def filled(kind: type[Any], config: Any, tensors: Mapping[str, torch.Tensor], dt
         model = kind(config)
     by_core = {_core(name): tensor for name, tensor in tensors.items()}
     own = {name: by_core[_core(name)].to(dtype) for name in model.state_dict() if _core(name) in by_core}
+    if "text_projection.weight" in model.state_dict() and "text_projection.weight" not in own:
+        own["text_projection.weight"] = torch.eye(config.projection_dim, config.hidden_size, dtype=dtype)
     try:
         model.load_state_dict(own, strict=False, assign=True)
     except RuntimeError as mismatch:
