@@ -250,6 +250,9 @@ def _engine_options(settings: Settings) -> EngineOptions:
         preview_every=settings.preview_every,
         hang_after=settings.hang_after,
         max_pixels=settings.max_pixels,
+        memory=settings.memory,
+        card_memory=settings.card_memory,
+        mode=settings.mode,
     )
 
 

@@ -50,6 +50,13 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where models run.")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field("auto", description="Precision of the weights.")
     threads: int = Field(0, ge=0, le=256, description="CPU threads of the engine; 0 leaves it to PyTorch.")
+    memory: float = Field(0.0, ge=0, allow_inf_nan=False, description="Main memory for models in GB; 0: what is free.")
+    card_memory: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="The device's own memory for models and drawing in GB; 0: all."
+    )
+    mode: Literal["auto", "whole", "offload", "groups", "groups-tiled", "8-bit", "tiled", "half"] = Field(
+        "auto", description="How models are run; auto: as fast as they fit."
+    )
     preview_every: int = Field(2, ge=0, le=150, description="Show the forming picture every n steps; 0: never.")
     filename: str = Field(
         "{number:05d}-{seed}-{prompt}",

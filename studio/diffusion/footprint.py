@@ -30,8 +30,16 @@ def files(spec: ModelSpec) -> tuple[Path, ...]:
 
 
 def stamp(spec: ModelSpec) -> tuple[object, ...]:
-    """Changes when the model is replaced on disk."""
-    found = [file.stat() for file in files(spec)]
+    """Changes when the model is replaced on disk.
+
+    Raises:
+        ModelError: it is gone.
+    """
+    try:
+        found = [file.stat() for file in files(spec)]
+    except OSError as gone:
+        reason = gone.strerror or type(gone).__name__
+        raise ModelError(f"{spec.title} can no longer be read ({reason}); refresh the list of models.") from gone
     return spec.key, spec.path, *((stat.st_size, stat.st_mtime_ns) for stat in found)
 
 

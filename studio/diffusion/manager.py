@@ -15,12 +15,12 @@ from typing import Final
 
 from studio.diffusion import footprint, modes, residency
 from studio.diffusion.card import Card
+from studio.diffusion.holdings import Holdings, Resident, Wish, weigh
 from studio.diffusion.load import Model, free
 from studio.diffusion.loading import Ahead, Load
 from studio.diffusion.memory import Gauge, tried
 from studio.diffusion.part import parts_of
 from studio.diffusion.residency import Mode, Storage
-from studio.diffusion.shelf import Resident, Shelf, Wish, weigh
 from studio.engine import Memory
 from studio.errors import Cancelled, StudioError
 from studio.request import ModelSpec
@@ -53,6 +53,9 @@ class PipelineManager:
     `read` brings a model into main memory; a weight of it has `itemsize` bytes there. `wanted` names the mode to run
     every model in; otherwise it is the roomiest that fits. `moving` is called before weights are kept in another place
     between two pictures: whoever changed them puts them back.
+
+    Raises:
+        BadRequest: no such mode on this machine.
     """
 
     def __init__(
@@ -69,8 +72,8 @@ class PipelineManager:
         self._card = card
         self._itemsize = itemsize
         self._moving = moving
-        self._shelf = Shelf(card, budget)
-        self._wanted = next((mode for mode in self._shelf.ladder if mode.name == wanted), None)
+        self._holdings = Holdings(card, budget)
+        self._wanted = residency.named(self._holdings.ladder, wanted)
         self._reading: _Reading | None = None
         self._ahead: Ahead | None = None
         self._changed = threading.Condition()
@@ -101,8 +104,8 @@ class PipelineManager:
         mode = mode or self._wanted
         resident = self._take(wish, mode, stop or threading.Event(), loading)
         try:
-            reserve = self._shelf.needs(wish)
-            chosen = mode or self._shelf.mode(resident, reserve)
+            reserve = self._holdings.needs(wish)
+            chosen = mode or self._holdings.mode(resident, reserve)
             if chosen.span != resident.mode.span:
                 self._moving()
             resident.mode = chosen
@@ -119,23 +122,23 @@ class PipelineManager:
     def leaner(self, spec: ModelSpec) -> Mode | None:
         """The rung below the one this model was last run in, for a picture that found no room."""
         with self._changed:
-            found = self._shelf.of(spec.key)
-        return residency.leaner(self._shelf.ladder, found[0].mode) if found else None
+            found = self._holdings.of(spec.key)
+        return residency.leaner(self._holdings.ladder, found[0].mode) if found else None
 
     def lacked(self, spec: ModelSpec) -> tuple[int, int]:
         """Bytes that the picture which found no room would have taken, weights and all, and bytes there were."""
         with self._changed:
-            found = self._shelf.of(spec.key)
+            found = self._holdings.of(spec.key)
             needed = found[0].weight.on_card(found[0].mode) + found[0].lacked if found else 0
             return needed, self._room()
 
     def make_room(self, spec: ModelSpec) -> None:
         """Let everything else go that nobody uses at this moment and nobody pinned."""
         with self._changed:
-            self._card.clear([part for resident in self._shelf if resident.leases for part in resident.parts])
+            self._card.clear([part for resident in self._holdings if resident.leases for part in resident.parts])
             if not self._card.is_separate:
-                kept = {spec.key, *self._shelf.pinned}
-                self._shelf.drop([r for r in self._shelf if not r.leases and r.key not in kept])
+                kept = {spec.key, *self._holdings.pinned}
+                self._holdings.drop([r for r in self._holdings if not r.leases and r.key not in kept])
         free()
 
     def prepare(self, spec: ModelSpec | None) -> None:
@@ -158,33 +161,33 @@ class PipelineManager:
     def unload(self, key: str) -> None:
         """Let it go, pinned or not; once it is idle if somebody draws with it."""
         with self._changed:
-            self._shelf.pinned.discard(key)
+            self._holdings.pinned.discard(key)
             reading = self._reading
             if reading is not None and reading.wish.spec.key == key and not reading.wanted:
                 reading.load.stop()
-            for resident in self._shelf.of(key):
+            for resident in self._holdings.of(key):
                 resident.doomed = True
-            self._shelf.drop([resident for resident in self._shelf.of(key) if not resident.leases])
+            self._holdings.drop([resident for resident in self._holdings.of(key) if not resident.leases])
         free()
 
     def pin(self, key: str, on: bool) -> None:
         """Never let it go by itself, however long it was not used."""
         with self._changed:
-            (self._shelf.pinned.add if on else self._shelf.pinned.discard)(key)
+            (self._holdings.pinned.add if on else self._holdings.pinned.discard)(key)
 
     def mode(self, key: str) -> str:
         """The name of the mode a model was run in last; "" if it is not in memory."""
         with self._changed:
-            return next((resident.mode.name for resident in self._shelf.of(key)), "")
+            return next((resident.mode.name for resident in self._holdings.of(key)), "")
 
     def peek(self, key: str) -> Model | None:
         """The model if it is in memory; not to be drawn with."""
         with self._changed:
-            return next((resident.model for resident in self._shelf.of(key)), None)
+            return next((resident.model for resident in self._holdings.of(key)), None)
 
     def report(self) -> Memory:
         with self._changed:
-            return self._shelf.report(None if self._reading is None else self._reading.wish.spec)
+            return self._holdings.report(None if self._reading is None else self._reading.wish.spec)
 
     def close(self) -> None:
         self.prepare(None)
@@ -192,7 +195,7 @@ class PipelineManager:
             while self._reading is not None:
                 self._reading.load.stop()
                 self._changed.wait(_TICK)
-            self._shelf.drop(list(self._shelf))
+            self._holdings.drop(list(self._holdings))
         free()
 
     def _wish(self, spec: ModelSpec, pixels: int) -> Wish:
@@ -206,12 +209,12 @@ class PipelineManager:
                 if reading is None:
                     if mine is not None and mine.error is not None:
                         raise mine.error
-                    self._shelf.drop([r for r in self._shelf.of(wish.spec.key) if _is_replaced(r, wish)])
-                    storage = mode.storage if mode else self._shelf.storage(wish)
-                    resident = self._shelf.find(wish, storage)
+                    self._holdings.drop([r for r in self._holdings.of(wish.spec.key) if _is_replaced(r, wish)])
+                    storage = mode.storage if mode else self._holdings.storage(wish)
+                    resident = self._holdings.find(wish, storage)
                     if resident is not None:
                         resident.leases += 1
-                        self._shelf.touch(resident)
+                        self._holdings.touch(resident)
                         return resident
                     if not stop.is_set():
                         mine = self._begin(wish, storage, wanted=True)
@@ -241,9 +244,9 @@ class PipelineManager:
             part.settle()
         with self._changed:
             resident.leases -= 1
-            self._shelf.touch(resident)
+            self._holdings.touch(resident)
             if resident.doomed and not resident.leases:
-                self._shelf.drop([resident])
+                self._holdings.drop([resident])
             self._changed.notify_all()
 
     @contextmanager
@@ -262,22 +265,22 @@ class PipelineManager:
     def _learn(self, resident: Resident, wish: Wish, gauge: Gauge, lacked: int) -> None:
         peak = gauge.peak()
         with self._changed:
-            if peak is None or self._shelf.leases() > 1:
+            if peak is None or self._holdings.leases() > 1:
                 return
             if lacked:
                 resident.lacked = peak + lacked
             if resident.mode.span == "model":
-                self._shelf.reserve.took(wish.spec.key, wish.pixels, min(peak + lacked, self._room()))
+                self._holdings.reserve.took(wish.spec.key, wish.pixels, min(peak + lacked, self._room()))
 
     def _room(self) -> int:
         """Bytes for weights and drawing together."""
-        return self._card.room() if self._card.is_separate else self._shelf.budget()
+        return self._card.room() if self._card.is_separate else self._holdings.budget()
 
     def _begin(self, wish: Wish, storage: Storage, *, wanted: bool) -> Load[Resident]:
-        leaving = self._shelf.leaving(wish, storage, keep_last=not wanted)
+        leaving = self._holdings.leaving(wish, storage, keep_last=not wanted)
         if leaving is None:
-            raise self._shelf.too_large(wish, storage)
-        self._shelf.drop(leaving)
+            raise self._holdings.too_large(wish, storage)
+        self._holdings.drop(leaving)
         if leaving:
             free()
         load: Load[Resident] = Load(lambda: self._resident(wish, storage, load), self._ended)
@@ -291,7 +294,7 @@ class PipelineManager:
         load.check()
         parts = parts_of(model.pipe.components)
         with self._changed:
-            known = {part.sketch: part for resident in self._shelf for part in resident.parts if part.sketch}
+            known = {part.sketch: part for resident in self._holdings for part in resident.parts if part.sketch}
         shared = {part.name: twin for part in parts if (twin := known.get(part.sketch)) and twin.same(part)}
         model.pipe.register_modules(**{name: twin.module for name, twin in shared.items()})
         parts = tuple(shared.get(part.name, part) for part in parts)
@@ -299,7 +302,7 @@ class PipelineManager:
         if self._card.place.type == "cuda":
             for part in parts:
                 part.pin()
-        mode = next(mode for mode in self._shelf.ladder if mode.storage == storage)
+        mode = next(mode for mode in self._holdings.ladder if mode.storage == storage)
         return Resident(wish, storage, model, parts, weigh(model, parts), mode)
 
     def _ended(self, load: Load[Resident]) -> None:
@@ -309,19 +312,19 @@ class PipelineManager:
             resident, load.value = load.value, None
             if resident is not None:
                 try:
-                    self._shelf.add(resident)
+                    self._holdings.add(resident)
                 except StudioError as lied:
                     load.error = lied
             self._changed.notify_all()
 
     def _begin_ahead(self, ahead: Ahead) -> Load[Resident] | None:
         with self._changed:
-            if self._shelf.of(ahead.spec.key):
+            if self._holdings.of(ahead.spec.key):
                 ahead.over.set()
-            if ahead.over.is_set() or self._shelf.leases() or self._reading is not None:
+            if ahead.over.is_set() or self._holdings.leases() or self._reading is not None:
                 return None
             wish = self._wish(ahead.spec, ahead.spec.defaults.width * ahead.spec.defaults.height)
-            storage = self._wanted.storage if self._wanted else self._shelf.storage(wish)
+            storage = self._wanted.storage if self._wanted else self._holdings.storage(wish)
             return self._begin(wish, storage, wanted=False)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from studio.errors import BadRequest
+
 GB: Final = 10**9
 
 #: Which of a model's weights are on the device while it draws: all of them, the part at work, or a few of its blocks.
@@ -38,7 +40,7 @@ ON_CARD: Final = (
     Mode("whole"),
     Mode("offload", "part"),
     Mode("groups", "block"),
-    Mode("groups, tiled", "block", tiled=True),
+    Mode("groups-tiled", "block", tiled=True),
     Mode("8-bit", "block", tiled=True, storage="float8"),
 )
 ON_HOST: Final = (Mode("whole"), Mode("tiled", tiled=True), Mode("half", tiled=True, storage="float16"))
@@ -64,6 +66,21 @@ def mode(ladder: Sequence[Mode], weight: Weight, room: int, reserve: int) -> Mod
     """
     exact = [rung for rung in ladder if rung.is_exact]
     return next((rung for rung in exact if weight.on_card(rung) + reserve <= room), exact[-1])
+
+
+def named(ladder: Sequence[Mode], name: str) -> Mode | None:
+    """None for `auto`.
+
+    Raises:
+        BadRequest: no such mode on this machine.
+    """
+    if name == "auto":
+        return None
+    found = next((mode for mode in ladder if mode.name == name), None)
+    if found is None:
+        names = ", ".join(mode.name for mode in ladder)
+        raise BadRequest(f"Models cannot be run in the mode “{name}” on this device; choose auto, {names}.")
+    return found
 
 
 def leaner(ladder: Sequence[Mode], than: Mode) -> Mode | None:

@@ -366,7 +366,7 @@ def test_what_drawing_took_is_left_free_for_it_the_next_time(reader: Reader, cat
         spec = catalog.find("a")
         with manager.lease(spec, pixels=64 * 64):
             torch.ones(25_000_000)
-        told = manager._shelf.reserve.of("a", 64 * 64, 4)
+        told = manager._holdings.reserve.of("a", 64 * 64, 4)
         assert 90_000_000 < told < 200_000_000
         with pytest.raises(MemoryError), manager.lease(spec, pixels=64 * 64):
             raise MemoryError

@@ -63,7 +63,7 @@ class Keeping(RuleBasedStateMachine):
         taken = sum(
             p.nbytes for part in ("unet", "vae", "text_encoder") for p in getattr(model.pipe, part).parameters()
         )
-        assert self.manager._shelf.held() + taken <= HOST, "room is made before a model is read"
+        assert self.manager._holdings.held() + taken <= HOST, "room is made before a model is read"
         return model
 
     def copy(self, piece: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ import torch
 
 from studio.diffusion import memory, residency
 from studio.diffusion.residency import ON_CARD, ON_HOST, Idle, Reserve, Weight
+from studio.errors import BadRequest
 
 GB = residency.GB
 #: An SDXL-like model: 6.9 GB in all, a denoiser of 5.1, its largest block 0.4.
@@ -69,6 +70,13 @@ def test_every_rung_has_a_leaner_one_but_the_last(ladder: tuple[residency.Mode, 
     assert tuple(walked) == ladder
     needed = [LARGE.on_card(mode) for mode in ladder]
     assert needed == sorted(needed, reverse=True)
+
+
+def test_a_mode_this_machine_does_not_have_is_refused_in_a_sentence() -> None:
+    assert residency.named(ON_CARD, "offload") is ON_CARD[1]
+    assert residency.named(ON_HOST, "auto") is None
+    with pytest.raises(BadRequest, match=r"mode “offload” on this device; choose auto, whole, tiled, half\.$"):
+        residency.named(ON_HOST, "offload")
 
 
 def test_what_a_picture_takes_is_guessed_once_and_then_known() -> None:

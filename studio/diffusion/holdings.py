@@ -51,7 +51,7 @@ class Resident:
         return self.wish.spec.key
 
 
-class Shelf:
+class Holdings:
     """Holds residents within `budget` bytes of main memory; None: what is free, less what drawing takes there."""
 
     def __init__(self, card: Card, budget: int | None) -> None:
