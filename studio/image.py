@@ -6,7 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
@@ -215,11 +215,21 @@ def texts(data: bytes) -> dict[str, str]:
     return {key: text for key, text in read.items() if text}
 
 
-def user_comment(text: str) -> bytes:
-    """EXIF with `text` as its `UserComment`, as A1111 writes it into JPEG and WebP files: UTF-16, big end first."""
+def copied(picture: Image.Image, kind: Literal["JPEG", "WEBP"], text: str) -> bytes:
+    """A copy of high quality with `text` as its EXIF `UserComment`, as A1111 writes it: UTF-16, big end first.
+
+    Raises:
+        TooLarge: the format takes no such picture: WebP ends at 16383 pixels a side, JPEG's comments at 64 kB.
+    """
     exif = Image.Exif()
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _UTF_16 + text.encode("utf-16-be", "replace")
-    return exif.tobytes()
+    out = io.BytesIO()
+    more = {"subsampling": 0} if kind == "JPEG" else {}
+    try:
+        picture.convert("RGB").save(out, kind, quality=95, exif=exif, **more)
+    except (OSError, ValueError) as full:
+        raise TooLarge(f"This picture, or what it says of itself, is too large for {kind}; keep it as PNG.") from full
+    return out.getvalue()
 
 
 def _comment(value: str | bytes) -> str:

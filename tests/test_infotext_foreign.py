@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from studio import image
-from studio.errors import UnreadablePicture
+from studio.errors import TooLarge, UnreadablePicture
 from studio.infotext_foreign import Found, read
 from studio.request import GenerationRequest
 
@@ -272,17 +272,18 @@ def test_huge_texts_take_little_time(text: str) -> None:
     assert time.process_time() - began < 8
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_texts_are_found_in_pictures(kind: str) -> None:
+def test_texts_are_found_in_pictures() -> None:
+    blank, info = Image.new("RGB", (8, 8)), PngImagePlugin.PngInfo()
+    info.add_itxt("parameters", golden("a1111.txt"), zip=True)
     file = io.BytesIO()
-    options: dict[str, Any] = {"exif": image.user_comment(golden("a1111.txt") + " 狐")}
-    if kind == "PNG":
-        info = PngImagePlugin.PngInfo()
-        info.add_itxt("parameters", golden("a1111.txt"), zip=True)
-        options = {"pnginfo": info}
-    Image.new("RGB", (8, 8)).save(file, kind, **options)
-    found = told(image.texts(file.getvalue()))
-    assert (found.program, found.settings["seed"]) == ("AUTOMATIC1111", 1234567890)
+    blank.save(file, "PNG", pnginfo=info)
+    text = golden("a1111.txt").replace("heron", "heron 狐")
+    for data in (file.getvalue(), image.copied(blank, "JPEG", text), image.copied(blank, "WEBP", text)):
+        found = told(image.texts(data))
+        assert (found.program, found.settings["seed"]) == ("AUTOMATIC1111", 1234567890)
+    assert "狐" in found.settings["prompt"]
+    with pytest.raises(TooLarge, match="keep it as PNG"):
+        image.copied(blank, "JPEG", "a" * 40_000)
 
 
 @pytest.mark.parametrize(

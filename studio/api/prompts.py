@@ -1,21 +1,24 @@
-"""What the page asks about prompts: how many tokens they are, and with what settings a picture was made."""
+"""What the page asks about prompts and what pictures say of them: tokens, settings, pictures made again, copies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
+from studio import image, reading, receipt
 from studio import prompt as language
-from studio import reading, receipt
 from studio.api import body
 from studio.catalog import Catalog
 from studio.errors import NotFound, StudioError
 from studio.gallery import Gallery
+from studio.gallery_origin import PARAMETERS
 from studio.headers import read_header
 from studio.jobs import Jobs
 from studio.presets import Presets
@@ -80,6 +83,19 @@ def router(
         """How the picture `again`, made by the route above, compares with `picture`."""
         owner = owner_of(request)
         return asdict(receipt.compare(bytes_of(picture, owner), bytes_of(again, owner)))
+
+    @routes.get("/pictures/{picture}/as/{kind}")
+    def copy(picture: str, kind: Literal["jpeg", "webp"], request: Request) -> Response:
+        """A copy in that format, with the settings where other programs look for them."""
+        owner = owner_of(request)
+        original = bytes_of(picture, owner)
+        _, texts = image.png_texts(original)
+        made = image.decode(original, 2**28)
+        data = image.copied(made, "JPEG" if kind == "jpeg" else "WEBP", texts.get(PARAMETERS, ""))
+        name = quote(f"{gallery.path(picture, owner).stem}.{'jpg' if kind == 'jpeg' else kind}")
+        return Response(
+            data, media_type=f"image/{kind}", headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+        )
 
     return routes
 

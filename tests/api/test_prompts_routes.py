@@ -120,9 +120,8 @@ def test_a_picture_of_another_program_is_read_and_what_is_not_here_is_named(serv
         "The embedding “easyneg” is not here; its name is read as words.",
     ]
     assert told["others"]["Hires upscaler"] == "Latent"
-    comment = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(comment, "WEBP", exif=image.user_comment((GOLDEN / "sdnext.txt").read_text()))
-    assert served.client.post("/studio/read-picture", content=comment.getvalue()).json()["program"] == "SD.Next"
+    webp = image.copied(Image.new("RGB", (16, 16)), "WEBP", (GOLDEN / "sdnext.txt").read_text())
+    assert served.client.post("/studio/read-picture", content=webp).json()["program"] == "SD.Next"
     assert served.client.post("/studio/read-picture", content=png()).status_code == 404
     assert served.client.post("/studio/read-picture", content=b"<html>").status_code == 415
 
@@ -156,3 +155,16 @@ def test_a_picture_made_again_is_compared_with_the_first(served: Served) -> None
     assert (
         served.client.get(f"/studio/pictures/{name}/receipt", params={"again": again}, headers=guest).status_code == 404
     )
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_a_copy_in_another_format_says_how_it_was_made(served: Served, kind: str) -> None:
+    name = served.draw(prompt="a heron", seed=7, width=128, height=64)
+    answer = served.client.get(f"/studio/pictures/{name}/as/{kind}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, f"image/{kind}")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert image.decode(answer.content, 10_000).size == (128, 64)
+    told = served.client.post("/studio/read-picture", content=answer.content).json()
+    assert (told["program"], told["settings"]["seed"], told["settings"]["prompt"]) == ("Pochade", 7, "a heron")
+    assert served.client.get(f"/studio/pictures/{name}/as/gif").status_code == 422
+    assert served.client.get(f"/studio/pictures/{name}/as/{kind}", headers={"x-person": "guest"}).status_code == 404
