@@ -88,7 +88,7 @@ class Canvas {
   #buildEmpty() {
     const choose = el("button", { type: "button", class: "tool with-text", onclick: () => this.choose() }, "Open a picture");
     const blank = this.mode !== "mask" && el("button", { type: "button", class: "tool with-text", onclick: () => this.blank() }, "Blank page");
-    const words = this.mode === "mask" ? "The picture to repaint" : this.mode === "sketch" ? "A picture to paint over" : "A page to draw on";
+    const words = this.mode === "mask" ? "The picture to repaint" : this.mode === "sketch" ? "A picture to start from" : "A page to draw on";
     return el("div", { class: "canvas-empty" }, el("p", { class: "empty-title" }, words), el("p", { class: "quiet" }, "Drop it here, paste it, or"), el("div", { class: "canvas-empty-actions" }, choose, blank));
   }
 
