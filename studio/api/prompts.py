@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -28,7 +29,16 @@ from studio.tokens import Counter
 #: Bytes of a picture that is only read for its texts.
 MAX_PICTURE: Final = 64 * 2**20
 
-Prompt = Annotated[str, Query(max_length=MAX_PROMPT)]
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str = Field("", max_length=MAX_PROMPT)
+    negative: str = Field("", max_length=MAX_PROMPT)
+    model: str = Field("", max_length=400)
+    styles: list[str] = Field([], max_length=16)
+    steps: int = Field(20, ge=1, le=150)
+    seed: int = Field(0, ge=0)
 
 
 def router(
@@ -37,23 +47,28 @@ def router(
     routes = APIRouter(prefix="/studio")
     counter = Counter()
 
-    @routes.get("/tokens")
-    def tokens(
-        prompt: Prompt = "",
-        negative: Prompt = "",
-        model: Annotated[str | None, Query(max_length=400)] = None,
-        style: Annotated[list[str] | None, Query(max_length=16)] = None,
-        steps: Annotated[int, Query(ge=1, le=150)] = 20,
-        seed: Annotated[int, Query(ge=0)] = 0,
-    ) -> dict[str, object]:
+    def counted(asked: _Asked) -> dict[str, object]:
         """Counts for both, as they would be drawn with this seed; what is wrong with them is the error."""
-        spec = catalog.find(model or None)
-        words = presets.apply(language.without_comments(prompt), language.without_comments(negative), style or ())
+        spec = catalog.find(asked.model or None)
+        words = presets.apply(
+            language.without_comments(asked.prompt), language.without_comments(asked.negative), asked.styles
+        )
         counts = {}
-        for name, text, chance in (("prompt", words[0], f"{seed}"), ("negative", words[1], f"{seed} negative")):
-            bare, _ = language.extract_loras(presets.wildcards.resolve(text, chance))
-            counts[name] = asdict(counter.count(spec, bare, steps, _vectors(catalog, bare))) | {"text": bare}
+        for name, text, chance in zip(("prompt", "negative"), words, ("", " negative"), strict=True):
+            bare, _ = language.extract_loras(presets.wildcards.resolve(text, f"{asked.seed}{chance}"))
+            vectors = _vectors(catalog, bare)
+            counts[name] = asdict(counter.count(spec, bare, asked.steps, vectors)) | {"text": bare}
         return {"model": spec.key, **counts}
+
+    @routes.get("/tokens")
+    def tokens(asked: Annotated[_Asked, Query()]) -> dict[str, object]:
+        return counted(asked)
+
+    @routes.post("/tokens")
+    async def many_tokens(request: Request) -> dict[str, object]:
+        """The same for prompts that are too long for an address."""
+        asked = body.parse(_Asked, await body.read(request, 8 * MAX_PROMPT))
+        return await run_in_threadpool(counted, asked)
 
     @routes.get("/wildcards")
     def wildcards() -> dict[str, object]:

@@ -85,8 +85,8 @@ def png(**texts: str) -> bytes:
 
 
 def test_tokens_are_counted_as_they_would_be_drawn(served: Served) -> None:
-    asked: dict[str, Any] = {"prompt": "a red boat<lora:ink:1> # note", "negative": "{blur}", "style": ["none"]}
-    answer = served.client.get("/studio/tokens", params={**asked, "style": []}).json()
+    asked: dict[str, Any] = {"prompt": "a red boat<lora:ink:1> # note", "negative": "{blur}", "styles": ["none"]}
+    answer = served.client.get("/studio/tokens", params={**asked, "styles": []}).json()
     assert answer["model"] == "mini"
     assert (answer["prompt"]["tokens"], answer["prompt"]["chunks"], answer["prompt"]["text"]) == (3, [3], "a red boat")
     assert (answer["negative"]["text"], answer["negative"]["limit"], answer["negative"]["exact"]) == (
@@ -104,6 +104,9 @@ def test_tokens_are_counted_as_they_would_be_drawn(served: Served) -> None:
     assert "There is no wildcard __nowhere__" in refused.json()["error"]
     assert served.client.get("/studio/tokens", params={"model": "gone"}).status_code == 404
     assert served.client.get("/studio/tokens", params=asked).status_code == 422
+    sent = served.client.post("/studio/tokens", json={"prompt": "狐 " * 10_000}).json()
+    assert sum(sent["prompt"]["chunks"]) == sent["prompt"]["tokens"] >= 10_000
+    assert served.client.post("/studio/tokens", json={"prompt": "a" * 20_001}).status_code == 422
 
 
 def test_wildcards_are_listed(served: Served) -> None:
