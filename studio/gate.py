@@ -10,7 +10,6 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -27,7 +26,9 @@ from studio.signin import SignIn
 #: Says whether the studio works, and nothing else; the one route a stranger may ask.
 HEALTH: Final = "/healthz"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
+_NAME: Final = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})"
+_HOST: Final = re.compile(rf"({_NAME})(?::[0-9]{{1,5}})?")
+_ORIGIN: Final = re.compile(rf"https?://({_NAME}(?::[0-9]{{1,5}})?)")
 #: What a proxy adds to a request it hands on.
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
@@ -179,13 +180,7 @@ class Gate:
     def _answers_to(self, host: str) -> bool:
         if is_loopback(host) or host in self._hosts:
             return True
-        if not self._any_address:
-            return False
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return True
+        return self._any_address and _is_address(host)
 
     def _check_origin(self, method: str, headers: Headers) -> None:
         host = headers.get("host", "")
@@ -198,9 +193,17 @@ class Gate:
         if origin is None:
             foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         else:
-            foreign = _netloc(origin) != host.lower() and _hostname(origin) not in self._hosts
+            foreign = not self._is_ours(origin, host)
         if foreign:
             raise Forbidden("Another web page tried to use this studio; that is not allowed.")
+
+    def _is_ours(self, origin: str, host: str) -> bool:
+        """Whether a page of this origin is the studio's own. Another port of the same machine is somebody else."""
+        parts = _ORIGIN.fullmatch(origin.lower())
+        if parts is None:
+            return False
+        # A proxy may put its own name for us into the host header; the browser still knows the public one.
+        return parts[1] == host.lower() or (parts[1] in self._hosts and not _is_address(parts[1]))
 
 
 def refusal(error: StudioError) -> Response:
@@ -213,18 +216,12 @@ def _named(scope: Scope, person: Person, session: Session | None = None) -> Scop
     return {**scope, "state": {**scope.get("state", {}), "person": person, "session": session}}
 
 
-def _hostname(url: str) -> str:
+def _is_address(host: str) -> bool:
     try:
-        return (urlsplit(url).hostname or "").lower()
+        ipaddress.ip_address(host)
     except ValueError:
-        return ""
-
-
-def _netloc(url: str) -> str:
-    try:
-        return urlsplit(url).netloc.lower()
-    except ValueError:
-        return ""
+        return False
+    return True
 
 
 def _with_headers(send: Send) -> Send:

@@ -92,11 +92,14 @@ async def test_on_all_addresses_a_bare_address_is_a_name_but_a_domain_is_not() -
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://127.0.0.1:3000"},
+        {"origin": "http://127.0.0.1:7860.evil.example"},
+        {"origin": "http://127.0.0.1:7860@evil.example"},
+        {"origin": "file://"},
         {"sec-fetch-site": "cross-site"},
     ],
 )
 async def test_another_page_cannot_post(headers: dict[str, str]) -> None:
-    async with client(Gate(STUDIO)) as browser:
+    async with client(Gate(STUDIO, hosts=["127.0.0.1", "studio.example"])) as browser:
         assert (await browser.post("/", headers=headers)).status_code == 403
 
 
