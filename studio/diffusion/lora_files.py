@@ -131,7 +131,7 @@ def read(path: Path, place: torch.device) -> LoraFile:
         raise ModelError(f"The LoRA “{title}” is no longer there; choose another one.") from gone
     except (OSError, SafetensorError, ValueError, RuntimeError) as broken:
         raise ModelError(f"The LoRA “{title}” is damaged and cannot be read; download it again.") from broken
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point()):
+    if not all(bool(torch.isfinite(tensor.float()).all()) for tensor in tensors.values()):
         raise ModelError(f"The LoRA “{title}” holds broken numbers; download it again.")
     layers, strange = layered(tensors, _Adapter.of(path, header.metadata))
     if not layers:

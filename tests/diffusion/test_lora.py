@@ -306,6 +306,12 @@ def test_a_file_cut_short_or_full_of_nothing_is_refused(worn: Loras, mini: Model
     assert "of a kind that is not supported (OFT)" in refused(worn, mini, oft)
 
 
+def test_files_in_eight_bits_are_read(worn: Loras, mini: Model, tmp_path: Path) -> None:
+    small = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in loras.tint(mini, RED).items()}
+    told = reports(worn, mini, (use(), loras.save(small, tmp_path / "small.safetensors")))
+    assert told[0].layers == 1
+
+
 def test_what_fails_half_way_is_taken_back(
     worn: Loras, mini: Model, strokes: Path, red: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

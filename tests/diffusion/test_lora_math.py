@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from torch import nn
 
-from studio.diffusion import lora_math
+from studio.diffusion import lora_files, lora_math
 from studio.diffusion.lora_files import Layer, layered
 
 SHAPES = {"matrix": (12, 10), "convolution": (12, 10, 3, 3), "point": (12, 10, 1, 1)}
@@ -114,3 +116,28 @@ def test_a_layer_of_other_sides_does_not_fit(shape: tuple[int, ...]) -> None:
     torn = only({"x.lora_up.weight": torch.zeros(12, 4)})
     assert lora_math.fits(torn, torch.zeros(12, 10), None) == ()
     assert lora_math.fits(only({"x.lokr_w1": torch.zeros(())}), torch.zeros(12, 10), None) == ()
+
+
+SUFFIXES = st.sampled_from(sorted([*lora_files._ROLES, *lora_files._UNSUPPORTED, "lora_down", "weight"]))
+SIZES = st.lists(st.sampled_from((0, 1, 2, 3, 4, 10, 12)), max_size=4)
+KINDS = st.sampled_from((torch.float32, torch.float16, torch.float8_e4m3fn, torch.int64, torch.bool))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(SUFFIXES, st.tuples(SIZES, KINDS), max_size=5), st.sampled_from(TARGETS))
+def test_whatever_a_file_holds_fits_and_can_be_added_or_does_not_fit(
+    parts: dict[str, tuple[list[int], torch.dtype]], target: str
+) -> None:
+    weight = torch.ones(SHAPES[target])
+    bias = torch.ones(12)
+    layers, _ = layered({f"x.{name}": torch.ones(shape).to(dtype) for name, (shape, dtype) in parts.items()})
+    for layer in layers:
+        changed = lora_math.fits(layer, weight, bias)
+        if "weight" in changed:
+            assert lora_math.change(layer, weight).shape == weight.shape
+            if (pair := lora_math.factors(layer)) is not None:
+                assert (pair[0] @ pair[1]).numel() == weight.numel()
+        if "bias" in changed:
+            added = lora_math.change_of_bias(layer)
+            assert added is not None
+            assert added.shape == bias.shape
