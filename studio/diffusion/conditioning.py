@@ -136,7 +136,7 @@ class Conditioning:
         """Prompt (the first of several) and negative prompt, of one length; tells the composition of the others."""
         encoded = [self._encoder.encode(part.text) for part in heard.parts]
         if self._guided:
-            encoded.append(self._encoder.encode(heard.negative))
+            encoded.append(self._encoder.negative(heard.negative))
         encoded = self._levelled(encoded)
         negative = encoded.pop() if self._guided else None
         if self._composition is not None:

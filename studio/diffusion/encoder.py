@@ -127,6 +127,14 @@ class Encoder:
     def notes(self) -> tuple[str, ...]:
         return tuple(self._notes)
 
+    def negative(self, text: str) -> Encoded:
+        """What guidance leads away from. Where a model was trained so (SDXL), an empty text is nothing at all."""
+        encoded = self.encode(text)
+        if text.strip() or not self._pipe.config.get("force_zeros_for_empty_prompt", False):
+            return encoded
+        pooled = None if encoded.pooled is None else torch.zeros_like(encoded.pooled)
+        return Encoded(torch.zeros_like(encoded.embeds), pooled)
+
     def encode(self, text: str) -> Encoded:
         passages = prompt_weights.parse(text)
         sizes = self._sizes(text)

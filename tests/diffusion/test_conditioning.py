@@ -100,6 +100,18 @@ def test_plain_prompts_are_encoded_bit_for_bit_as_the_stock_pipelines_do(model: 
         assert torch.equal(dull.pooled, negative_pooled)
 
 
+def test_without_a_negative_prompt_each_family_is_led_away_from_what_it_was_trained_with(
+    model: Model, wide: Model
+) -> None:
+    assert torch.equal(encoder(model).negative("").embeds, encoder(model).encode("").embeds)
+    _, negative, _, pooled = view(wide).encode_prompt("a", negative_prompt=None)
+    ours = encoder(wide).negative(" ")
+    assert torch.equal(ours.embeds, negative)
+    assert ours.pooled is not None
+    assert torch.equal(ours.pooled, pooled)
+    assert not ours.embeds.any()
+
+
 def test_weights_multiply_each_token_and_the_mean_stays(model: Model, wide: Model) -> None:
     # One character is one token here; the first of the 77 is the start.
     for of in (model, wide):
@@ -183,6 +195,8 @@ def test_every_step_hears_what_the_schedule_says(
     assert len(heard) == len(texts)
     for told, words in zip(heard, texts, strict=True):
         encoded = [encoder(of).encode(text) for text in words]
+        if len(words) == 2:
+            encoded[0] = encoder(of).negative(words[0])
         assert torch.equal(told["hidden"], torch.cat([one.embeds for one in encoded]))
         if "text_embeds" in told:
             assert torch.equal(
