@@ -199,9 +199,11 @@ def _read(spec: ModelSpec, dtype: torch.dtype, shelf: Shelf) -> DiffusionPipelin
 
 
 def _from_folder(folder: Path, dtype: torch.dtype) -> DiffusionPipeline:
-    name = json.loads((folder / "model_index.json").read_text("utf-8")).get("_class_name")
-    described = families.of_pipeline(str(name)) is not families.UNKNOWN
-    loader = getattr(diffusers, str(name)) if described else AutoPipelineForText2Image
+    name = str(json.loads((folder / "model_index.json").read_text("utf-8")).get("_class_name"))
+    described = families.of_pipeline(name) is not families.UNKNOWN
+    loader = getattr(diffusers, name) if described else AutoPipelineForText2Image
+    if absent := getattr(loader, "_backends", []):  # a stand-in of diffusers for what is not installed
+        raise ModelError(f"{name.removesuffix('Pipeline')} needs the Python package {absent[-1]}; install it.")
     pipe: DiffusionPipeline = loader.from_pretrained(
         folder,
         # Said out loud because transformers keeps a text encoder in the precision it was stored in.

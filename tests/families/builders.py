@@ -404,7 +404,17 @@ def krea2() -> Any:
     )
 
 
-#: Kolors is not among them: its pipeline needs the package sentencepiece, and a sentencepiece file for a tokenizer.
+def kolors() -> Any:
+    tokenizer = parts.chatglm_tokenizer()
+    return diffusers.KolorsPipeline(
+        vae=parts.vae(4),
+        text_encoder=parts.chatglm(tokenizer.vocab_size + 16),
+        tokenizer=tokenizer,
+        unet=_labelled(WIDTH, WIDTH, 6, encoder_hid_dim=WIDTH, encoder_hid_dim_type="text_proj"),
+        scheduler=EulerDiscreteScheduler(**_TRAINED),
+    )
+
+
 BUILDERS: Final[dict[str, Callable[[], Any]]] = {
     "sd15": sd15,
     "sd2": sd2,
@@ -423,6 +433,7 @@ BUILDERS: Final[dict[str, Callable[[], Any]]] = {
     "sana-sprint": sana_sprint,
     "pixart": pixart,
     "chroma": chroma,
+    "kolors": kolors,
     "hidream": hidream,
     "lumina2": lumina2,
     "cogview4": cogview4,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import string
+import tempfile
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -82,6 +86,46 @@ def fast_tokenizer(**special: str) -> Any:
     )
     tokenizer.chat_template = _CHAT
     return tokenizer
+
+
+def chatglm_tokenizer() -> Any:
+    """Kolors reads prompts with a sentencepiece model, which takes the package of that name to make and to read."""
+    sentencepiece = importlib.import_module("sentencepiece")
+    kolors = importlib.import_module("diffusers.pipelines.kolors")
+    with tempfile.TemporaryDirectory() as place:
+        words = [*string.ascii_letters, *string.digits, "a red boat"] * 20
+        with (Path(place) / "tokenizer.model").open("wb") as model:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(words),
+                model_writer=model,
+                vocab_size=70,
+                model_type="unigram",
+                hard_vocab_limit=False,
+                minloglevel=2,
+            )
+        # It keeps the path of its file and reads it once more when it is saved: give it one that lasts.
+        lasting = Path(tempfile.mkdtemp()) / "tokenizer.model"
+        shutil.copy(Path(place) / "tokenizer.model", lasting)
+    return kolors.ChatGLMTokenizer(vocab_file=str(lasting))
+
+
+def chatglm(words: int) -> Any:
+    text_encoder = importlib.import_module("diffusers.pipelines.kolors.text_encoder")
+    config = text_encoder.ChatGLMConfig(
+        num_layers=2,
+        padded_vocab_size=words,
+        hidden_size=WIDTH,
+        ffn_hidden_size=64,
+        kv_channels=16,
+        num_attention_heads=2,
+        multi_query_attention=True,
+        add_qkv_bias=True,
+        original_rope=True,
+    )
+    model = text_encoder.ChatGLMModel(config)
+    for weight in model.parameters():  # some of them hold what the memory held before
+        (nn.init.ones_ if weight.ndim == 1 else nn.init.xavier_normal_)(weight)
+    return model
 
 
 def clip(

@@ -5,23 +5,31 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import diffusers
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from studio import families
+from studio.diffusion import load
 from studio.diffusion.local import LocalEngine
 from studio.engine import EngineOptions
-from studio.request import Picture
+from studio.errors import ModelError
+from studio.request import ModelSpec, Picture
 from tests.families import builders
 from tests.resolved import drawn, failed, resolved
 
 #: One of each architecture; the rest differ from these in their parts.
 QUICK = ("sd15", "sdxl", "sd3", "flux-kontext", "flux2-klein", "z-image", "qwen-image", "sana")
-KEYS = [pytest.param(key, marks=() if key in QUICK else pytest.mark.slow) for key in builders.BUILDERS]
+WITHOUT = pytest.mark.skipif(find_spec("sentencepiece") is None, reason="Kolors reads prompts with sentencepiece")
+KEYS = [
+    pytest.param(key, marks=[pytest.mark.slow] * (key not in QUICK) + [WITHOUT] * (key == "kolors"))
+    for key in builders.BUILDERS
+]
 SIDE = 64
 
 
@@ -36,6 +44,15 @@ def png(colour: str, mask: bool = False) -> Picture:
     out = io.BytesIO()
     image.save(out, "PNG")
     return Picture.from_bytes(out.getvalue())
+
+
+@pytest.mark.skipif(find_spec("sentencepiece") is not None, reason="what Kolors needs is there")
+def test_a_family_that_needs_another_package_says_which(tmp_path: Path) -> None:
+    index = {"_class_name": "KolorsPipeline", "vae": ["diffusers", "AutoencoderKL"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    kolors = ModelSpec("k", "Kolors", tmp_path, "kolors", 0, "", "", families.FAMILIES["kolors"].defaults)
+    with pytest.raises(ModelError, match="Kolors needs the Python package sentencepiece"):
+        load.load(kolors, torch.device("cpu"), torch.float32, "")
 
 
 class Studio:
@@ -115,4 +132,4 @@ def test_the_table_names_classes_that_diffusers_has() -> None:
 
 
 def test_every_family_of_the_table_is_built_here() -> None:
-    assert {*builders.BUILDERS, "kolors", "unknown"} == set(families.FAMILIES)
+    assert {*builders.BUILDERS, "unknown"} == set(families.FAMILIES)
