@@ -50,6 +50,7 @@ def write(result: GenerationResult, title: str) -> str:
         "Size": f"{result.width}x{result.height}",
         "Model hash": result.model_digest,
         "Model": title,
+        "VAE": request.vae or "",
         "Denoising strength": _number(request.strength) if request.init else "",
         "Clip skip": request.clip_skip if request.clip_skip > 1 else "",
         # Noise is made on the CPU whatever the device; left out, A1111 would take it for that of its card.

@@ -91,6 +91,7 @@ def resolve(
         "resize": resize,
         "init": source and Picture.from_bytes(image.png(source)),
         "mask": mask and Picture.from_bytes(image.png(mask)),
+        "vae": _vae(request.vae, model, catalog),
         "outpaint": outpaint,
         "full_prompt": wordings[0].prompt,
         "full_negative": wordings[0].negative,
@@ -133,6 +134,20 @@ def _wordings(
             Wording(prompt=text, negative=negative, loras=_loras((*request.loras, *tagged), model, catalog))
         )
     return tuple(wordings)
+
+
+def _vae(name: str | None, model: ModelSpec, catalog: Catalog) -> str | None:
+    """By its key."""
+    if not name:
+        return None
+    vae = catalog.vae(name)
+    family = families.known(model.family)
+    if vae.families and family is not families.UNKNOWN and not recognise.fits(vae.families, model.family):
+        raise BadRequest(
+            f"The VAE “{vae.title}” is not made for models of {family.title} such as {model.title}; "
+            "choose another one, or none."
+        )
+    return vae.key
 
 
 def _loras(uses: tuple[LoraUse, ...], model: ModelSpec, catalog: Catalog) -> tuple[LoraUse, ...]:

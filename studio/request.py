@@ -159,6 +159,9 @@ class GenerationRequest(BaseModel):
     count: int = Field(1, ge=1, le=MAX_COUNT, description="Number of pictures.")
     styles: tuple[Annotated[str, Field(max_length=200)], ...] = Field((), max_length=16, description="Style presets.")
     loras: tuple[LoraUse, ...] = Field((), max_length=MAX_LORAS, description="LoRAs laid over the model.")
+    vae: str | None = Field(
+        None, max_length=400, description="VAE to encode and decode with, by name; null: the model's own."
+    )
     clip_skip: int = Field(
         1, ge=1, le=12, description="Layer of the CLIP text encoder that is read, from the end; 1: as the model's own."
     )

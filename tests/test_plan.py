@@ -22,7 +22,7 @@ from studio.presets import Presets
 from studio.request import SEED_END, Defaults, GenerationRequest, ModelSpec, Picture, ResolvedRequest
 from studio.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
 from studio.settings import PRESETS
-from studio.specs import LoraSpec
+from studio.specs import LoraSpec, VaeSpec
 
 LIKES = Defaults(sampler="DPM++ 2M", scheduler="Karras", steps=25, guidance=6.5, width=256, height=192)
 
@@ -41,6 +41,9 @@ class OneModel(Catalog):
     def lora(self, name: str) -> LoraSpec:
         families = {"xl": ("sdxl",), "who knows": ()}.get(name, ("sd15", "sd2"))
         return LoraSpec(name.casefold(), name, Path("nowhere"), families, 1, "0123456789ab")
+
+    def vae(self, name: str) -> VaeSpec:
+        return VaeSpec(name.casefold(), name, Path("nowhere"), ("sdxl",) if name == "xl" else ("sd15", "sd2"), 1, "")
 
 
 SHIPPED = Presets(PRESETS)
@@ -121,6 +124,13 @@ def test_loras_are_settled_by_their_keys_and_refused_for_another_family() -> Non
         settled(ask(prompt="a heron <lora:xl>"))
     with pytest.raises(BadRequest, match="33 LoRAs are more than the 32"):
         settled(ask(prompt="a heron <lora:ink>", loras=[{"name": "wash"}] * 32))
+
+
+def test_another_vae_is_settled_by_its_key_and_refused_for_another_family() -> None:
+    assert settled(ask(vae="Soft")).vae == "soft"
+    assert settled(ask(vae="")).vae is None
+    with pytest.raises(BadRequest, match=r"“xl” is not made for models of Stable Diffusion 1\.5 such as Mini"):
+        settled(ask(vae="xl"))
 
 
 def test_comments_and_lora_tags_are_no_words_for_the_model() -> None:

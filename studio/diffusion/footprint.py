@@ -12,6 +12,7 @@ from studio.diffusion.part import ALIGNED
 from studio.diffusion.residency import Storage
 from studio.errors import ModelError
 from studio.request import ModelSpec
+from studio.specs import VaeSpec
 
 _STORED: Final = {"float16": 2, "float8": 1}
 #: What is cast to the precision of the model; anything else stays as it is.
@@ -55,6 +56,16 @@ def of(spec: ModelSpec, itemsize: int, storage: Storage) -> int:
                 size = elements * (stored if file in denoiser or name.startswith(_DENOISER) else itemsize)
             total += -(-size // ALIGNED) * ALIGNED
     return total
+
+
+def vae(spec: VaeSpec, itemsize: int) -> int:
+    """Bytes in memory of a VAE by itself."""
+    found = catalog.weights(spec.path) if spec.path.is_dir() else (spec.path,)
+    return _UNTOLD + sum(
+        -(-(elements * itemsize if kind in _FLOATS else size) // ALIGNED) * ALIGNED
+        for file in found
+        for _, kind, elements, size in _tensors(file)
+    )
 
 
 def _tensors(file: Path) -> Iterable[tuple[str, str, int, int]]:

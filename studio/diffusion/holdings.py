@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from studio.diffusion import footprint, memory, modes, residency
@@ -14,6 +14,7 @@ from studio.diffusion.residency import Idle, Mode, Reserve, Storage, Weight
 from studio.engine import Held, Memory
 from studio.errors import OutOfMemory
 from studio.request import ModelSpec
+from studio.specs import VaeSpec
 
 #: Bytes of main memory left to others beside a device with memory of its own.
 _HEADROOM: Final = 2 * 2**30
@@ -28,6 +29,12 @@ class Wish:
     stamp: tuple[object, ...]
     itemsize: int
     pixels: int
+    #: Another VAE than the model's own.
+    vae: VaeSpec | None = None
+
+    @property
+    def title(self) -> str:
+        return self.spec.title if self.vae is None else f"{self.spec.title} with {self.vae.title}"
 
 
 @dataclass(eq=False, slots=True)
@@ -71,7 +78,8 @@ class Holdings:
         return sorted((r for r in self._residents if r.key == key), key=lambda resident: -resident.used)
 
     def find(self, wish: Wish, storage: Storage) -> Resident | None:
-        return next((r for r in self.of(wish.spec.key) if r.storage == storage and r.wish.stamp == wish.stamp), None)
+        wanted = (wish.stamp, wish.vae, storage)
+        return next((r for r in self.of(wish.spec.key) if (r.wish.stamp, r.wish.vae, r.storage) == wanted), None)
 
     def add(self, resident: Resident) -> None:
         """Raises:
@@ -138,11 +146,15 @@ class Holdings:
         Room is left for drawing too, unless that keeps the model away: what drawing takes is not known that well.
         """
         last = max((resident.used for resident in self._residents), default=0) if keep_last else -1
-        stay = [r for r in self._residents if r.leases or r.key in self.pinned or r.used == last]
+        # With another VAE only that has to be read, if the model itself is there.
+        base = None if wish.vae is None else self.find(replace(wish, vae=None), storage)
+        stay = [r for r in self._residents if r.leases or r.key in self.pinned or r.used == last or r is base]
         idle = {str(r.used): r for r in self._residents if r not in stay}
         leavers = [Idle(name, r.used, _keys(r)) for name, r in idle.items()]
         staying = [frozenset({_NEW}), *map(_keys, stay)]
-        sizes = self._sizes() | {_NEW: footprint.of(wish.spec, wish.itemsize, storage)}
+        new = 0 if base is not None else footprint.of(wish.spec, wish.itemsize, storage)
+        new += 0 if wish.vae is None else footprint.vae(wish.vae, wish.itemsize)
+        sizes = self._sizes() | {_NEW: new}
         measured = self._budget is None and not self.card.is_separate
         for reserve in (self.needs(wish) if measured else 0, 0):
             names = residency.victims(leavers, staying, sizes, self.budget() - reserve)
@@ -155,11 +167,11 @@ class Holdings:
         need = footprint.of(wish.spec, wish.itemsize, storage)
         return OutOfMemory(residency.too_large(wish.spec.title, need, self.budget() - sum(busy.values())))
 
-    def report(self, reading: ModelSpec | None) -> Memory:
+    def report(self, reading: Wish | None) -> Memory:
         models = [
             Held(
                 key=resident.key,
-                title=resident.wish.spec.title,
+                title=resident.wish.title,
                 state="busy" if resident.leases else "idle",
                 mode=resident.mode.name,
                 card=sum(part.bytes for part in resident.parts if self.card.holds(part)),
@@ -169,7 +181,8 @@ class Holdings:
             for resident in sorted(self._residents, key=lambda resident: -resident.used)
         ]
         if reading is not None:
-            models.append(Held(reading.key, reading.title, "loading", pinned=reading.key in self.pinned))
+            key = reading.spec.key
+            models.append(Held(key, reading.title, "loading", pinned=key in self.pinned))
         locked = {part.key: part.bytes for r in self._residents for part in r.parts if part.pinned}
         return Memory(
             card=self.card.held,

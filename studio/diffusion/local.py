@@ -189,6 +189,7 @@ class LocalEngine:
         self.loras.keep_for(spec.key)
         with self.manager.lease(
             spec,
+            vae=None if request.vae is None else self._catalog.vae(request.vae),
             pixels=request.width * request.height,
             mode=mode,
             stop=stop,

@@ -14,16 +14,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from studio.diffusion import footprint, modes, residency
+from studio.diffusion import vae as vaes
 from studio.diffusion.card import Card
 from studio.diffusion.holdings import Holdings, Resident, Wish, weigh
 from studio.diffusion.load import Model, free
 from studio.diffusion.loading import Ahead, Load
 from studio.diffusion.memory import Gauge, tried
 from studio.diffusion.part import parts_of
-from studio.diffusion.residency import Mode, Storage
+from studio.diffusion.residency import Mode, Span, Storage
 from studio.engine import Memory
 from studio.errors import Cancelled, StudioError
 from studio.request import ModelSpec
+from studio.specs import VaeSpec
 
 #: Seconds between two looks whether a waiting picture was cancelled.
 _TICK: Final = 0.02
@@ -44,7 +46,8 @@ class _Reading:
     wanted: bool
 
     def is_for(self, wish: Wish, storage: Storage) -> bool:
-        return (self.wish.spec.key, self.wish.stamp, self.storage) == (wish.spec.key, wish.stamp, storage)
+        mine = (self.wish.spec.key, self.wish.stamp, self.wish.vae, self.storage)
+        return mine == (wish.spec.key, wish.stamp, wish.vae, storage)
 
 
 class PipelineManager:
@@ -74,6 +77,7 @@ class PipelineManager:
         self._moving = moving
         self._holdings = Holdings(card, budget)
         self._wanted = residency.named(self._holdings.ladder, wanted)
+        self._span: Span = "model"
         self._reading: _Reading | None = None
         self._ahead: Ahead | None = None
         self._changed = threading.Condition()
@@ -83,6 +87,7 @@ class PipelineManager:
         self,
         spec: ModelSpec,
         *,
+        vae: VaeSpec | None = None,
         pixels: int = 0,
         mode: Mode | None = None,
         stop: threading.Event | None = None,
@@ -93,6 +98,7 @@ class PipelineManager:
 
         Idle models, least recently used first, leave *before* it is loaded: what is held never exceeds the budget. A
         failed or cancelled load leaves nothing behind. `pixels` of the picture tell how much drawing will take.
+        With `vae` it is the model with that VAE in the place of its own; everything else they share.
         `dressed` may change the weights: entered and left while they are at rest, all in one place.
 
         Raises:
@@ -100,15 +106,15 @@ class PipelineManager:
             ModelError: it cannot be loaded.
             OutOfMemory: there is no room for it beside the models on lease.
         """
-        wish = self._wish(spec, pixels)
+        wish = self._wish(spec, pixels, vae)
         mode = mode or self._wanted
         resident = self._take(wish, mode, stop or threading.Event(), loading)
         try:
             reserve = self._holdings.needs(wish)
             chosen = mode or self._holdings.mode(resident, reserve)
-            if chosen.span != resident.mode.span:
+            if chosen.span != self._span:
                 self._moving()
-            resident.mode = chosen
+            resident.mode, self._span = chosen, chosen.span
             modes.place(chosen, resident.parts, self._card, reserve)
             with (
                 dressed(resident.model),
@@ -187,7 +193,7 @@ class PipelineManager:
 
     def report(self) -> Memory:
         with self._changed:
-            return self._holdings.report(None if self._reading is None else self._reading.wish.spec)
+            return self._holdings.report(None if self._reading is None else self._reading.wish)
 
     def close(self) -> None:
         self.prepare(None)
@@ -198,8 +204,8 @@ class PipelineManager:
             self._holdings.drop(list(self._holdings))
         free()
 
-    def _wish(self, spec: ModelSpec, pixels: int) -> Wish:
-        return Wish(spec, footprint.stamp(spec), self._itemsize(spec), pixels)
+    def _wish(self, spec: ModelSpec, pixels: int, vae: VaeSpec | None = None) -> Wish:
+        return Wish(spec, footprint.stamp(spec), self._itemsize(spec), pixels, vae)
 
     def _take(self, wish: Wish, mode: Mode | None, stop: threading.Event, loading: Callable[[], None]) -> Resident:
         mine: Load[Resident] | None = None
@@ -290,12 +296,20 @@ class PipelineManager:
 
     def _resident(self, wish: Wish, storage: Storage, load: Load[Resident]) -> Resident:
         """On the loader's thread. What another model holds already is taken from there."""
-        model = replace(self._read(wish.spec, storage), device=self._card.place)
-        load.check()
-        parts = parts_of(model.pipe.components)
         with self._changed:
-            known = {part.sketch: part for resident in self._holdings for part in resident.parts if part.sketch}
-        shared = {part.name: twin for part in parts if (twin := known.get(part.sketch)) and twin.same(part)}
+            there = [part for resident in self._holdings for part in resident.parts]
+            base = None if wish.vae is None else self._holdings.find(replace(wish, vae=None), storage)
+        model = base.model if base else replace(self._read(wish.spec, storage), device=self._card.place)
+        if wish.vae is not None:
+            model = vaes.fitted(model, wish.vae)
+        load.check()
+        parts = parts_of(model.pipe.components, there)
+        known = {part.sketch: part for part in there if part.sketch}
+        shared = {
+            part.name: twin
+            for part in parts
+            if part not in there and (twin := known.get(part.sketch)) is not None and twin.same(part)
+        }
         model.pipe.register_modules(**{name: twin.module for name, twin in shared.items()})
         parts = tuple(shared.get(part.name, part) for part in parts)
         load.check()

@@ -8,7 +8,7 @@ import itertools
 import json
 import logging
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -171,14 +171,15 @@ class Part:
         return total.hexdigest()
 
 
-def parts_of(components: dict[str, object]) -> tuple[Part, ...]:
-    """Each module of a pipeline once, packed."""
+def parts_of(components: dict[str, object], there: Iterable[Part] = ()) -> tuple[Part, ...]:
+    """Each module of a pipeline once, packed; those of `there` as they are."""
+    known = {id(part.module): part for part in there}
     seen: set[int] = set()
     parts: list[Part] = []
     for name, module in components.items():
         if isinstance(module, nn.Module) and id(module) not in seen:
             seen.add(id(module))
-            parts.append(Part(name, module))
+            parts.append(known.get(id(module)) or Part(name, module))
     return tuple(parts)
 
 

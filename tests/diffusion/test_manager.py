@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from studio.catalog import Catalog
 from studio.diffusion import schedulers
@@ -18,8 +19,10 @@ from studio.diffusion.residency import ON_CARD, ON_HOST, Mode
 from studio.engine import Held
 from studio.errors import Cancelled, ModelError, OutOfMemory
 from studio.request import ModelSpec
+from studio.specs import VaeSpec
 from tests import tiny_models
 from tests.diffusion.shelf import CPU, SIZE, Copies, Reader, managed, models, picture
+from tests.families import original
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +124,43 @@ def test_equal_parts_of_two_models_are_held_once_and_outlive_the_first(
         manager.unload("b")
         assert manager.report().host == pytest.approx(SIZE, rel=0.01)
         assert draw(manager, catalog.find("c")) == expected["c"]
+
+
+@pytest.mark.parametrize("shape", ["folder", "diffusers", "original"])
+def test_another_vae_takes_the_place_of_the_models_own_and_only_it_is_added(
+    shape: str, reader: Reader, catalog: Catalog, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = catalog.find("b").path / "vae"
+    tensors = load_file(folder / "diffusion_pytorch_model.safetensors")
+    save_file(tensors if shape == "diffusers" else original.vae(tensors), tmp_path / "x.safetensors")
+    path = folder if shape == "folder" else tmp_path / "x.safetensors"
+    other = VaeSpec("x", "Other", path, ("sd15",), 1, "")
+    with managed(reader) as manager:
+        plain, size = draw(manager, catalog.find("a")), manager.report().host
+        for _ in range(2):
+            with manager.lease(catalog.find("a"), vae=other) as model:
+                drawn = picture(model)
+                assert torch.equal(model.pipe.vae.encoder.conv_in.weight, tensors["encoder.conv_in.weight"].float())
+            assert drawn != plain == expected["a"]
+            assert draw(manager, catalog.find("a")) == plain
+        assert reader.read == ["a"]
+        assert size < manager.report().host < 1.25 * size
+        assert [held.title for held in manager.report().models] == ["a", "a with Other"]
+        manager.unload("a")
+        with manager.lease(catalog.find("a"), vae=other) as model:
+            assert picture(model) == drawn
+
+
+def test_a_vae_that_does_not_fit_is_told_in_a_sentence(
+    reader: Reader, catalog: Catalog, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    save_file({"decoder.conv_in.weight": torch.zeros(8, 8)}, tmp_path / "x.safetensors")
+    other = VaeSpec("x", "Other", tmp_path / "x.safetensors", (), 1, "")
+    with managed(reader) as manager:
+        told = pytest.raises(ModelError, match="“Other” is damaged or not made for a; choose another one, or none")
+        with told, manager.lease(catalog.find("a"), vae=other):
+            pass
+        assert draw(manager, catalog.find("a")) == expected["a"]
 
 
 def test_tasks_share_every_weight_and_no_scheduler(reader: Reader, catalog: Catalog) -> None:
