@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--repeats N] [engine|lora|web …]` → docs/performance.json and its table, performance.md.
+"""`python -m benchmarks [--repeats N] [engine|models|lora …]` → docs/performance.json and its table, performance.md.
 
 Suites that are not run keep the figures of their last run.
 """
@@ -23,10 +23,12 @@ def suites(repeats: int) -> dict[str, Callable[[], Iterator[Figure]]]:
     import benchmarks.engine  # each suite brings its own heavy libraries
     import benchmarks.gallery
     import benchmarks.lora
+    import benchmarks.models
     import benchmarks.web
 
     return {
         "engine": lambda: benchmarks.engine.figures(repeats),
+        "models": lambda: benchmarks.models.figures(repeats),
         "lora": lambda: benchmarks.lora.figures(repeats),
         "web": benchmarks.web.figures,
         "gallery": benchmarks.gallery.figures,
@@ -53,13 +55,12 @@ def table(runs: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("suite", nargs="*", help="engine, lora, web, gallery; all of them by default")
+    parser.add_argument("suite", nargs="*", help="engine, models, lora, web, gallery; all of them by default")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     available = suites(options.repeats)
     if unknown := set(options.suite) - set(available):
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
-    runs: dict[str, Any] = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
     held = True
     for name in options.suite or available:
         figures: list[Figure] = []
@@ -69,6 +70,8 @@ def main() -> int:
             figures.append(figure)
         held &= all(figure.holds is not False for figure in figures)
         today = f"{datetime.now(UTC):%Y-%m-%d}"
+        # Read again: another suite may have been run meanwhile.
+        runs: dict[str, Any] = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
         runs[name] = {"date": today, "machine": where, "figures": [figure.as_json() for figure in figures]}
         JSON.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         TABLE.write_text(table(runs), encoding="utf-8")
