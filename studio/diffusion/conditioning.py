@@ -25,6 +25,8 @@ from studio.prompt_spoken import spoken
 from studio.prompt_weights import Run, composed
 from studio.request import ResolvedRequest
 
+#: Prompts that `AND` may join: each is one more picture's work for the denoiser, and its memory.
+_MOST_PARTS: Final = 8
 #: Chunks of the longer of prompt and negative prompt that repeating both may come to.
 _MOST_CHUNKS: Final = 24
 
@@ -158,6 +160,8 @@ class Conditioning:
         return [one.filled(longest, empty) for one in encoded]
 
     def _check(self) -> None:
+        if (parts := len(self.steps[0].parts)) > _MOST_PARTS:
+            raise BadRequest(f"{parts} prompts joined by AND are too many; join {_MOST_PARTS} at most.")
         if not self._guided and any(sum(part.weight for part in heard.parts) <= 0 for heard in self.steps):
             raise BadRequest(
                 "Without guidance the weights of prompts joined by AND must come to more than 0; raise the guidance."

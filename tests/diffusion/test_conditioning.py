@@ -226,6 +226,8 @@ def test_prompts_joined_by_and_are_weighed_against_the_negative_one(size: str, r
     assert _distance(draw(of, "r AND r:3", steps=2, guidance=1.0).rgb, draw(of, "r", steps=2, guidance=1.0).rgb) <= 1
     with pytest.raises(BadRequest, match="must come to more than 0"):
         draw(of, "r AND b:-1", guidance=1.0)
+    with pytest.raises(BadRequest, match="join 8 at most"):
+        draw(of, " AND ".join("r" * 9))
     assert type(of.pipe.unet).__name__ == "UNet2DConditionModel"
 
 
