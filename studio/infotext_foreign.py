@@ -101,7 +101,8 @@ def _fooocus(_text: str, value: object, _texts: Mapping[str, str]) -> Found | No
     loras = [
         (entry[0], entry[1]) for entry in listed(value.get("loras")) if isinstance(entry, list) and len(entry) >= 2
     ]
-    others = rest(value, "resolution", "sampler", "scheduler", "loras", "base_model", "base_model_hash", *_RENAMED)
+    known = ("resolution", "sampler", "scheduler", "loras", "base_model", "base_model_hash", *_RENAMED)
+    others = rest(value, *known, *(name for name in value if name.startswith("lora_combined_")))
     model = str(value.get("base_model", ""))
     return _found("Fooocus", said, model, str(value.get("base_model_hash", "")), others, loras)
 

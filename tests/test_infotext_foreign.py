@@ -92,6 +92,7 @@ def test_fooocus(key: str) -> None:
     }
     assert found.others["styles"] == "['Fooocus V2', 'SAI Cinematic']"
     assert found.others["sharpness"] == "2"
+    assert "lora_combined_1" not in found.others
 
 
 def test_fooocus_in_a1111s_words() -> None:
