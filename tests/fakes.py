@@ -49,6 +49,8 @@ class FakeEngine:
     asked: int = 0
     preview_every: int = 2
     state: State = State.READY
+    #: What was wished for about its memory, in order.
+    wishes: list[tuple[object, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -59,6 +61,15 @@ class FakeEngine:
 
     def close(self) -> None:
         self.state = State.STOPPED
+
+    def prepare(self, model: str | None) -> None:
+        self.wishes.append(("prepare", model))
+
+    def unload(self, model: str) -> None:
+        self.wishes.append(("unload", model))
+
+    def pin(self, model: str, on: bool) -> None:
+        self.wishes.append(("pin", model, on))
 
     def generate(self, request: ResolvedRequest) -> Generator[Event]:
         assert request.count == 1, "an engine draws one picture at a time"

@@ -1,5 +1,6 @@
 // Starts everything that does not belong to one widget. Widgets import their own modules when Gradio shows them.
 
+import * as ahead from "./ahead.js";
 import * as live from "./live.js";
 import * as routes from "./routes.js";
 import { listen } from "./shortcuts.js";
@@ -13,6 +14,7 @@ import { cancelCompare, comparing } from "./compare.js";
 Object.assign(window.pochade, { answer, remembered, restored, shown, taken });
 routes.start();
 live.start();
+ahead.start();
 listen({
   generate,
   stop: () => (comparing.first ? cancelCompare() : stop()),

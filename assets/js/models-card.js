@@ -3,6 +3,7 @@
 import { el, fill, icon, iconButton, size } from "./dom.js";
 import { modelEntry, noteModel, prepareModel, restoreModel, startWithModel, trashModel, url } from "./api.js";
 import { chooseModel, type, typed } from "./form.js";
+import { ahead } from "./ahead.js";
 import { goBack } from "./routes.js";
 import { toast } from "./notices.js";
 
@@ -101,7 +102,7 @@ export async function openCard(id, around) {
   function actions() {
     const usable = !known.refused;
     const buttons = [
-      usable && known.group === "model" && iconButton("brush", "Draw with it", draw, { text: true, class: "tool with-text primary" }),
+      usable && known.group === "model" && iconButton("brush", "Draw with it", draw, { text: true, class: "tool with-text primary", onpointerenter: () => ahead(known.key), onfocus: () => ahead(known.key) }),
       usable && known.group === "model" && iconButton("play", "Load now", () => attempt(load), { text: true }),
       usable && known.group === "lora" && iconButton("plus", "Add to the prompt", wear, { text: true, class: "tool with-text primary" }),
       usable && known.group === "embedding" && iconButton("plus", "Add to the prompt", () => say(known.title), { text: true, class: "tool with-text primary" }),

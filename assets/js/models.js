@@ -90,7 +90,7 @@ export function mount(element) {
   function finish(page) {
     total = page.total;
     revision = page.revision;
-    add.hidden = !page.owner;
+    add.hidden = again.hidden = !page.owner;
     if (page.owner) bar.refresh();
     memory.owner = page.owner;
     knowOwner(page.owner);

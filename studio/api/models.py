@@ -106,7 +106,9 @@ def router(catalog: Catalog, owner_of: Callable[[Request], str], hub: Mapping[st
             raise NotFound("The picture of this cannot be read.") from gone
 
     @routes.post("/refresh")
-    def refresh() -> dict[str, object]:
+    def refresh(request: Request) -> dict[str, object]:
+        """For disks that do not tell of changes; elsewhere the list follows by itself."""
+        _owners_only(owner_of(request))
         catalog.refresh()
         return {"revision": catalog.revision}
 

@@ -154,6 +154,7 @@ def test_a_refresh_shows_what_is_new(served: Served) -> None:
         ("POST", "models/default", {"id": "model:mini"}),
         ("POST", "models/trash", {"id": "lora:loras/ink"}),
         ("POST", "models/restore", {"id": "lora:loras/ink"}),
+        ("POST", "models/refresh", {}),
         ("GET", "hub/known", None),
         ("GET", "hub/offer?model=org/name", None),
         ("GET", "hub/downloads", None),

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, e
 from studio.hub import Hub
 from tests import fake_hub
 from tests.e2e.conftest import House, eventually, open_studio, serving
+from tests.e2e.test_manners import faults
 from tests.fake_hub import FakeHub
 from tests.test_catalog_files import LORA, SDXL
 from tests.weight_files import write
@@ -71,7 +72,7 @@ def open_card(page: Page, title: str) -> None:
     page.locator("dialog.model-sheet").wait_for()
 
 
-def test_cards_are_found_opened_noted_and_used(models: Page, folder: Path) -> None:
+def test_cards_are_found_opened_noted_and_used(models: Page, folder: Path, studio: House) -> None:
     expect(models.locator(".model-card")).to_have_count(5)
     expect(models.locator(".model-card[data-refused]")).to_contain_text("pickle file, which can run programs")
     picture = models.locator(".model-card img")
@@ -93,6 +94,7 @@ def test_cards_are_found_opened_noted_and_used(models: Page, folder: Path) -> No
     models.get_by_role("button", name="Draw with it").click()
     expect(models.locator("#model input")).to_have_value("paint")
     expect(models.locator("#width input")).to_have_attribute("placeholder", "1024")
+    eventually(lambda: ("prepare", "checkpoints/paint.safetensors") in studio.engine.wishes)  # before Generate
 
     # What is made of a file's own words is text, wherever it stands.
     models.get_by_role("link", name="Models").click()
@@ -171,6 +173,18 @@ def test_a_model_is_looked_at_then_downloaded_with_progress(models: Page, hub: F
     hub.flowing.set()
     expect(models.locator(".downloads")).to_contain_text("arrived")
     expect(models.get_by_text("fresh", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_axe_finds_no_serious_fault(models: Page, theme: str) -> None:
+    models.evaluate("theme => (document.documentElement.dataset.theme = theme)", theme)
+    assert faults(models) == []
+    open_card(models, "ink")
+    assert faults(models) == []
+    models.keyboard.press("Escape")
+    models.get_by_role("button", name="Download", exact=True).click()
+    models.locator(".hub-model").first.wait_for()
+    assert faults(models) == []
 
 
 def test_a_guest_sees_models_and_no_levers(studio: House, chromium: Browser) -> None:
