@@ -60,13 +60,14 @@ def write(result: GenerationResult, title: str) -> str:
         "Template": request.prompt if _is_template(request.prompt) else "",
         "Negative Template": request.negative if _is_template(request.negative) else "",
         "Lora hashes": ", ".join(f"{_stem(lora.name)}: {lora.digest}" for lora in result.loras),
-        "Lora layers": "; ".join(f"{_stem(lora.name)}: {lora}" for lora in result.loras),
+        "Lora layers": ", ".join(f"{_stem(lora.name)}: {lora.found}" for lora in result.loras),
         "Notes": " ".join(result.notes),
         "Version": f"Pochade v{studio.__version__}",
     }
     settings = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value != "")
-    tags = "".join(f" {lora_tag(use.model_copy(update={'name': _stem(use.name)}))}" for use in request.full_loras)
-    return f"{request.full_prompt}{tags}\n{NEGATIVE}: {request.full_negative}\n{settings}"
+    tags = [lora_tag(use.model_copy(update={"name": _stem(use.name)})) for use in request.full_loras]
+    prompt = " ".join((request.full_prompt.removesuffix(" "), *tags)) if tags else request.full_prompt
+    return f"{prompt}\n{NEGATIVE}: {request.full_negative}\n{settings}"
 
 
 def _is_template(prompt: str) -> bool:

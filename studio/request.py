@@ -278,10 +278,11 @@ class LoraReport:
     text_layers: int
     skipped: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        """`56 layers and 16 of the text encoder; 3 layers this model does not have (…)`"""
+    @property
+    def found(self) -> str:
+        """`56 layers and 16 of the text encoder`"""
         text = f" and {self.text_layers} of the text encoder" if self.text_layers else ""
-        return "; ".join((f"{self.layers} layers{text}", *self.skipped))
+        return f"{self.layers} layer{'' if self.layers == 1 else 's'}{text}"
 
 
 @dataclass(frozen=True, slots=True)

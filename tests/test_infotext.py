@@ -53,16 +53,14 @@ def test_loras_stand_in_the_prompt_and_with_their_hashes_as_a1111_writes_them() 
     worn = [LoraUse(name="styles/ink wash.safetensors", weight=0.8), LoraUse(name="hands", weight=1, text_weight=0.5)]
     told = (
         LoraReport("styles/ink wash.safetensors", "1a2b3c4d5e6f", 192, 72, ("3 OFT layers, which are not supported",)),
-        LoraReport("hands", "0123456789ab", 64, 0),
+        LoraReport("hands", "0123456789ab", 1, 0),
     )
     text = infotext.write(replace(result(full_loras=worn), loras=told), "v1-5")
     assert text.startswith("a cat <lora:ink wash:0.8> <lora:hands:0.5:1>\nNegative prompt: \nSteps: 20, ")
     assert 'Lora hashes: "ink wash: 1a2b3c4d5e6f, hands: 0123456789ab"' in text
     read = infotext.parse(text)
     assert extract_loras(read[infotext.PROMPT])[1] == (LoraUse(name="ink wash", weight=0.8), worn[1])
-    assert read["Lora layers"] == (
-        "ink wash: 192 layers and 72 of the text encoder; 3 OFT layers, which are not supported; hands: 64 layers"
-    )
+    assert read["Lora layers"] == "ink wash: 192 layers and 72 of the text encoder, hands: 1 layer"
 
 
 def test_image_to_image_says_how_strongly() -> None:

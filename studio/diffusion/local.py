@@ -200,7 +200,7 @@ class LocalEngine:
                 raise Cancelled("This picture was cancelled.")
             loras = self.loras.reports
             for lora in loras:
-                tell(Progress(f"LoRA {lora.name}: {lora.layers + lora.text_layers} layers"))
+                tell(Progress(f"LoRA {lora.name}: {lora.found}"))
             self._status = self._told(State.BUSY, "Drawing.", spec)
             # Not around loading, which does the same on a thread of its own: the filters are those of the process.
             with warnings.catch_warnings():
