@@ -6,8 +6,7 @@ import { say } from "./notices.js";
 
 const limits = { pixels: Infinity, side: 8, bytes: Infinity };
 const pictures = []; // { name, blob, url, width, height }
-let sending = false;
-let queued = 0;
+const flying = []; // sent, and not yet answered
 let update = () => {};
 
 export function mount(element, data) {
@@ -63,29 +62,28 @@ export function mount(element, data) {
 
 /** At Generate: the next picture of the list, as a canvas would send it, or null. */
 export async function takeFromBatch() {
-  if (!pictures.length) return null;
-  if (!sending) queued = 0;
-  sending = true;
+  const next = pictures.shift();
+  if (!next) return null;
+  flying.push(next);
+  update();
   const { dataUrl } = await import("./canvas-value.js");
-  const { width, height, blob } = pictures[0];
-  return JSON.stringify({ width, height, source: await dataUrl(blob), strokes: null });
+  return JSON.stringify({ width: next.width, height: next.height, source: await dataUrl(next.blob), strokes: null });
 }
 
 /** A request was accepted; whether another picture of the list follows. */
 export function sentOfBatch() {
-  if (!sending) return false;
-  queued += 1;
-  const [sent] = pictures.splice(0, 1);
-  if (sent) URL.revokeObjectURL(sent.url);
-  sending = pictures.length > 0;
+  const sent = flying.shift();
+  if (!sent) return false;
+  URL.revokeObjectURL(sent.url);
   update();
-  return sending;
+  return pictures.length > 0;
 }
 
-/** A request was refused: the rest waits for the artist. Returns the sentence, with the name of the picture. */
+/** A request was refused: its picture and those after it wait for the artist. Returns the sentence, with its name. */
 export function stopBatch(sentence) {
-  if (!sending) return sentence;
-  sending = false;
-  const before = queued ? ` (${queued} before it are queued.)` : "";
-  return `${pictures[0].name}: ${sentence}${before}`;
+  const refused = flying.shift();
+  if (!refused) return sentence;
+  pictures.unshift(refused);
+  update();
+  return `${refused.name}: ${sentence}`;
 }

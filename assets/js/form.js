@@ -114,7 +114,7 @@ export function generate() {
 
 export function swapSize() {
   const [width, height] = [field("width"), field("height")];
-  if (!width || !height) return;
+  if (!width || !height || document.documentElement.matches("[data-tab=image][data-resize=keep], [data-tab=inpaint]:not([data-area=masked])")) return;
   const [w, h] = [width.value || width.placeholder, height.value || height.placeholder];
   type("width", h);
   type("height", w);

@@ -95,7 +95,7 @@ export function answer(told) {
   } else if (told?.job) {
     quiet();
     follow(told.job);
-    if (sentOfBatch()) generate();
+    if (sentOfBatch() && route() === "image") generate();
   } else if (told?.reused) {
     quiet();
     bringBack(told.reused, told.room);

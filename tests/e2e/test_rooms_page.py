@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -278,6 +280,38 @@ def test_every_picture_can_be_gone_on_from(page: Page, house: House) -> None:
     expect(
         page.get_by_role("dialog", name="Keyboard shortcuts").get_by_text("Smaller and larger brush")
     ).to_be_visible()
+
+
+def test_a_job_that_gave_way_has_its_finished_pictures_in_the_strip(context: BrowserContext, house: House) -> None:
+    picture = made_by(house)
+    waiting = {
+        "id": "gave-way",
+        "state": "queued",
+        "request": {},
+        "pictures": [picture],
+        "position": 1,
+        "seconds": None,
+    }
+    told = {"engine": {"state": "ready", "detail": "", "device": "", "model": ""}, "trouble": "", "running": None}
+    board = json.dumps({**told, "waiting": [waiting], "waiting_total": 1, "recent": []})
+    page = context.new_page()
+    stream = f"retry: 60000\ndata: {board}\n\n"
+    page.route("**/studio/events", lambda route: route.fulfill(content_type="text/event-stream", body=stream))
+    page.goto(house.address)
+    expect(page.locator(f".strip [data-picture='{picture}']")).to_be_visible()
+
+
+def made_by(house: House) -> str:
+    with httpx.Client(base_url=house.address) as client:
+        client.post("/studio/jobs", json={"prompt": "a heron", "width": 64, "height": 64, "steps": 2})
+        found: list[dict[str, str]] = []
+
+        def is_there() -> bool:
+            found[:] = client.get("/studio/pictures").json()["items"]
+            return bool(found)
+
+        eventually(is_there)
+    return found[0]["id"]
 
 
 def test_on_a_phone_fingers_paint_and_nothing_scrolls_sideways(chromium: Browser, house: House, tmp_path: Path) -> None:
