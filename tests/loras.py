@@ -12,6 +12,7 @@ from torch import nn
 
 from studio.diffusion import lora_names
 from studio.diffusion.load import Model
+from studio.request import LoraUse
 
 Tensors = dict[str, torch.Tensor]
 #: Part and path of a layer → its factors, down and up.
@@ -111,3 +112,19 @@ def peft(pairs: Pairs, folder: Path, alpha: float) -> Path:
     settings = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha}
     (folder / "adapter_config.json").write_text(json.dumps(settings))
     return folder / "adapter_model.safetensors"
+
+
+def use(weight: float = 1.0, text_weight: float | None = None, blocks: str = "") -> LoraUse:
+    return LoraUse(name="it", weight=weight, text_weight=text_weight, blocks=blocks)
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return {
+        f"{part}.{name}": tensor.detach().clone()
+        for part in ("unet", "text_encoder", "vae")
+        for name, tensor in getattr(model.pipe, part).state_dict().items()
+    }
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())

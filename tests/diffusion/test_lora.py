@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +11,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from studio.catalog import Catalog
 from studio.diffusion import load, lora_math, modes, sample
 from studio.diffusion.load import Model
 from studio.diffusion.lora import Loras, Worn
-from studio.errors import BadRequest, ModelError
-from studio.request import LoraReport, LoraUse
-from studio.settings import EMBEDDED
+from studio.errors import BadRequest
+from studio.request import LoraReport
 from tests import loras
+from tests.loras import same, use, weights
 from tests.resolved import resolved
 
 RED, BLUE = (0.3, -0.3, -0.3), (-0.3, -0.3, 0.3)
-
-
-@pytest.fixture(scope="module")
-def mini() -> Model:
-    spec = Catalog(EMBEDDED).find(None)
-    return load.load(spec, torch.device("cpu"), torch.float32, spec.digest)
-
-
-@pytest.fixture
-def worn(mini: Model) -> Iterator[Loras]:
-    """No LoRA of one test is left for the next."""
-    shelf = Loras()
-    yield shelf
-    shelf.rest()
 
 
 @pytest.fixture
@@ -53,10 +38,6 @@ def strokes(mini: Model, tmp_path: Path) -> Path:
     return loras.save(loras.kohya(loras.attention(mini)), tmp_path / "strokes.safetensors")
 
 
-def use(weight: float = 1.0, text_weight: float | None = None, blocks: str = "") -> LoraUse:
-    return LoraUse(name="it", weight=weight, text_weight=text_weight, blocks=blocks)
-
-
 def picture(model: Model) -> NDArray[np.uint8]:
     request = resolved(
         "a green house in the hills", width=128, height=128, steps=3, sampler="DDIM", scheduler="Automatic"
@@ -70,18 +51,6 @@ def picture(model: Model) -> NDArray[np.uint8]:
 def with_loras(shelf: Loras, model: Model, *wanted: Worn) -> NDArray[np.uint8]:
     with shelf.applied(model, wanted):
         return picture(model)
-
-
-def weights(model: Model) -> dict[str, torch.Tensor]:
-    return {
-        f"{part}.{name}": tensor.detach().clone()
-        for part in ("unet", "text_encoder", "vae")
-        for name, tensor in getattr(model.pipe, part).state_dict().items()
-    }
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 def reports(shelf: Loras, model: Model, *wanted: Worn) -> Sequence[LoraReport]:
@@ -243,67 +212,6 @@ def test_what_found_its_place_is_told_and_what_did_not(worn: Loras, mini: Model,
         "1 layers this model does not have (elsewhere_to_q)",
     ]
     assert told.found == "55 layers and 16 of the text encoder"
-
-
-def refused(worn: Loras, mini: Model, file: Path) -> str:
-    before = weights(mini)
-    with pytest.raises(ModelError) as reason, worn.applied(mini, [(use(), file)]):
-        pytest.fail("this LoRA cannot be laid over that model")
-    assert same(weights(mini), before)
-    return str(reason.value)
-
-
-def test_a_lora_of_another_family_is_refused_by_name(worn: Loras, mini: Model, tmp_path: Path) -> None:
-    stem = "lora_unet_input_blocks_7_1_transformer_blocks_3_attn2_to_k"
-    xl = {f"{stem}.lora_down.weight": torch.zeros(4, 2048), f"{stem}.lora_up.weight": torch.zeros(1280, 4)}
-    said = refused(worn, mini, loras.save(xl, tmp_path / "xl.safetensors"))
-    assert "“xl” is for Stable Diffusion XL and does not fit Mini, a model of Stable Diffusion 1.5" in said
-    flux = {
-        "transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": torch.zeros(4, 3072),
-        "transformer.single_transformer_blocks.0.attn.to_q.lora_B.weight": torch.zeros(3072, 4),
-    }
-    assert "is for FLUX.1" in refused(worn, mini, loras.save(flux, tmp_path / "flux.safetensors"))
-
-
-def test_a_lora_for_a_larger_model_of_the_family_is_refused(worn: Loras, mini: Model, tmp_path: Path) -> None:
-    pairs = {
-        path: (torch.zeros(4, 768 if ".attn2.to_k" in path else 320), torch.zeros(320, 4))
-        for path in loras.attention(mini)
-    }
-    said = refused(worn, mini, loras.save(loras.kohya(pairs), tmp_path / "large.safetensors"))
-    assert "of another size than Mini, though both are of Stable Diffusion 1.5: of its 72 layers none find" in said
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "it is empty"),
-        (b"\x80\x04\x95 pickled", "pickle"),
-        (b'\x10\0\0\0\0\0\0\0{"a":{"dtype"', "cannot be used"),
-        (b"<!doctype html><title>404</title>", "web page"),
-    ],
-)
-def test_a_damaged_file_is_refused_in_a_sentence(
-    worn: Loras, mini: Model, tmp_path: Path, content: bytes, said: str
-) -> None:
-    file = tmp_path / "broken.safetensors"
-    file.write_bytes(content)
-    assert said in refused(worn, mini, file)
-
-
-def test_a_file_cut_short_or_full_of_nothing_is_refused(worn: Loras, mini: Model, tmp_path: Path, red: Path) -> None:
-    cut = tmp_path / "cut.safetensors"
-    cut.write_bytes(red.read_bytes()[:-7])
-    assert "“cut.safetensors” cannot be used" in refused(worn, mini, cut)
-    tensors = loras.tint(mini, RED)
-    tensors["lora_unet_conv_out.lora_up.weight"][1] = torch.nan
-    assert "broken numbers" in refused(worn, mini, loras.save(tensors, tmp_path / "nan.safetensors"))
-    other = loras.save({"weight": torch.zeros(3)}, tmp_path / "other.safetensors")
-    assert "is no LoRA" in refused(worn, mini, other)
-    assert "no longer there" in refused(worn, mini, tmp_path / "gone.safetensors")
-    assert "is no .safetensors file" in refused(worn, mini, cut.rename(tmp_path / "old.pt"))
-    oft = loras.save({"lora_unet_conv_in.oft_blocks": torch.zeros(2, 2, 2)}, tmp_path / "oft.safetensors")
-    assert "of a kind that is not supported (OFT)" in refused(worn, mini, oft)
 
 
 def test_files_in_eight_bits_are_read(worn: Loras, mini: Model, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from studio import plan
 from studio.catalog import Catalog
-from studio.diffusion import load
+from studio.diffusion.load import Model
 from studio.diffusion.local import LocalEngine
 from studio.engine import EngineOptions, Failed, Finished, Progress
 from studio.presets import Presets
@@ -23,11 +23,9 @@ from tests.resolved import drawn, failed
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(mini: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two LoRAs for the embedded model, one for nothing there is, and a second model."""
     folder = tmp_path_factory.mktemp("models")
-    spec = Catalog(EMBEDDED).find(None)
-    mini = load.load(spec, torch.device("cpu"), torch.float32, "")
     loras.save(loras.tint(mini, (0.3, -0.3, -0.3)), folder / "Lora" / "red.safetensors")
     loras.save(loras.kohya(loras.attention(mini)), folder / "Lora" / "styles" / "Strokes.safetensors")
     wide = {path: (torch.zeros(4, 320), torch.zeros(320, 4)) for path in loras.attention(mini)}
