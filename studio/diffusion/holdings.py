@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from studio.diffusion import footprint, memory, modes, residency
 from studio.diffusion.card import Card
 from studio.diffusion.load import Model
-from studio.diffusion.part import Part
+from studio.diffusion.part import Part, parts_of
 from studio.diffusion.residency import Idle, Mode, Reserve, Storage, Weight
 from studio.engine import Held, Memory
 from studio.errors import OutOfMemory
@@ -195,6 +196,19 @@ class Holdings:
 
     def _sizes(self) -> dict[str, int]:
         return {part.key: part.bytes for resident in self._residents for part in resident.parts}
+
+
+def sharing(model: Model, there: Sequence[Part]) -> tuple[Part, ...]:
+    """The parts of a model that was just read; what is held already, byte for byte, is taken from `there`."""
+    parts = parts_of(model.pipe.components, there)
+    known = {part.sketch: part for part in there if part.sketch}
+    twins = {
+        part.name: twin
+        for part in parts
+        if part not in there and (twin := known.get(part.sketch)) is not None and twin.same(part)
+    }
+    model.pipe.register_modules(**{name: twin.module for name, twin in twins.items()})
+    return tuple(twins.get(part.name, part) for part in parts)
 
 
 def weigh(model: Model, parts: tuple[Part, ...]) -> Weight:

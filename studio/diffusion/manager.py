@@ -16,11 +16,10 @@ from typing import Final
 from studio.diffusion import footprint, modes, residency
 from studio.diffusion import vae as vaes
 from studio.diffusion.card import Card
-from studio.diffusion.holdings import Holdings, Resident, Wish, weigh
+from studio.diffusion.holdings import Holdings, Resident, Wish, sharing, weigh
 from studio.diffusion.load import Model, free
 from studio.diffusion.loading import Ahead, Load
 from studio.diffusion.memory import Gauge, tried
-from studio.diffusion.part import parts_of
 from studio.diffusion.residency import Mode, Span, Storage
 from studio.engine import Memory
 from studio.errors import Cancelled, StudioError
@@ -275,8 +274,9 @@ class PipelineManager:
                 return
             if lacked:
                 resident.lacked = peak + lacked
+                peak = min(resident.lacked, self._room())
             if resident.mode.span == "model":
-                self._holdings.reserve.took(wish.spec.key, wish.pixels, min(peak + lacked, self._room()))
+                self._holdings.reserve.took(wish.spec.key, wish.pixels, peak)
 
     def _room(self) -> int:
         """Bytes for weights and drawing together."""
@@ -295,7 +295,7 @@ class PipelineManager:
         return load
 
     def _resident(self, wish: Wish, storage: Storage, load: Load[Resident]) -> Resident:
-        """On the loader's thread. What another model holds already is taken from there."""
+        """On the loader's thread."""
         with self._changed:
             there = [part for resident in self._holdings for part in resident.parts]
             base = None if wish.vae is None else self._holdings.find(replace(wish, vae=None), storage)
@@ -303,15 +303,7 @@ class PipelineManager:
         if wish.vae is not None:
             model = vaes.fitted(model, wish.vae)
         load.check()
-        parts = parts_of(model.pipe.components, there)
-        known = {part.sketch: part for part in there if part.sketch}
-        shared = {
-            part.name: twin
-            for part in parts
-            if part not in there and (twin := known.get(part.sketch)) is not None and twin.same(part)
-        }
-        model.pipe.register_modules(**{name: twin.module for name, twin in shared.items()})
-        parts = tuple(shared.get(part.name, part) for part in parts)
+        parts = sharing(model, there)
         load.check()
         if self._card.place.type == "cuda":
             for part in parts:

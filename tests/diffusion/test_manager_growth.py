@@ -11,5 +11,5 @@ from benchmarks import models
 def test_fifty_random_changes_of_model_leave_no_memory_behind(tmp_path: Path) -> None:
     specs = [spec for spec in models.twins(tmp_path).models() if spec.key.startswith("twin")]
     growth, loads = models.grown(specs, 50)
-    assert loads > 10, "most changes load one model and let another go"
+    assert loads > 5, "many changes load one model and let another go"
     assert growth < 0.02
