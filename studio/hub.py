@@ -212,8 +212,7 @@ class Hub:
         """
         import httpx2
         from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils._headers import build_hf_headers
-        from huggingface_hub.utils._http import get_session, hf_raise_for_status
+        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
         url = hf_hub_url(offer.repo, file.name, revision=offer.revision, endpoint=self._endpoint)
         headers = build_hf_headers(token=self._token) | {"Accept-Encoding": "identity"}
