@@ -45,7 +45,7 @@ _KEY: Final = """<form method="post" action="{action}"><input type="hidden" name
 _PAGE_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # without any, browsers would send the form with the origin `null`
     "cache-control": "no-store",
 }
 

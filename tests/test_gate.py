@@ -180,7 +180,7 @@ async def test_a_link_is_only_spent_by_the_button_and_never_stays_in_the_address
         for _ in range(3):  # a chat program looks at the link
             page = await preview.get("/", params={"key": key}, headers=WITH_HTML)
             assert (page.status_code, key in page.text) == (200, True)
-            assert page.headers["referrer-policy"] == "no-referrer"
+            assert page.headers["referrer-policy"] == "same-origin"
             assert "default-src 'none'" in page.headers["content-security-policy"]
         entered = await ann.post(ENTER, data={"key": key})
         assert (entered.status_code, entered.headers["location"]) == (303, "/")

@@ -77,6 +77,8 @@ TABLE: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("POST", "/studio/models/default"): OWNERS_NOTHING,
     ("POST", "/studio/models/note"): OWNERS_NOTHING,
     ("POST", "/studio/models/trash"): OWNERS_NOTHING,
+    ("POST", "/studio/models/restore"): OWNERS_NOTHING,
+    ("GET", "/studio/models/likes"): EVERYONE,
     ("GET", "/studio/hub/known"): OWNERS,
     ("GET", "/studio/hub/offer"): (403, 422, 403, 403, 401),  # of what is no name
     ("GET", "/studio/hub/downloads"): OWNERS,
@@ -84,6 +86,8 @@ TABLE: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("POST", "/studio/hub/downloads/{download}/resume"): OWNERS_NOTHING,
     ("POST", "/studio/hub/downloads/{download}/cancel"): OWNERS_NOTHING,
     ("GET", "/studio/tokens"): EVERYONE,
+    ("POST", "/studio/tokens"): EVERYONE,
+    ("GET", "/studio/pictures/{picture}/as/{kind}"): HERS_ALONE,
     ("GET", "/studio/wildcards"): EVERYONE,
     ("POST", "/studio/read-picture"): (415, 415, 415, 415, 401),  # of what is no picture
     ("POST", "/studio/pictures/{picture}/again"): (202, 404, 404, 404, 401),
@@ -117,6 +121,8 @@ BODIES: Final[dict[str, object]] = {
     "/studio/models/default": {"id": "nothing"},
     "/studio/models/note": {"id": "nothing", "text": ""},
     "/studio/models/trash": {"id": "nothing"},
+    "/studio/tokens": {"prompt": "a heron"},
+    "/studio/models/restore": {"id": "nothing"},
     "/studio/hub/downloads": {"model": "no/such", "revision": "0" * 40},
     "/studio/jobs": {"prompt": "a heron", "width": 64, "height": 64, "steps": 2},
     "/studio/pictures/{picture}/favourite": {"on": True},
@@ -141,7 +147,7 @@ class Asking:
 
     def fresh(self, path: str) -> str:
         """The path with real things of ann's in it, new ones where asking may use them up."""
-        things = {"picture": self.picture, "job": self.job, "field": "init", "api_name": "predict"}
+        things = {"picture": self.picture, "job": self.job, "field": "init", "kind": "webp", "api_name": "predict"}
         if "{session}" in path:
             _, key = self.studio.people.invite("Ann", Scope.GENERATE, person=self.ann)
             entry = self.studio.people.enter(key)

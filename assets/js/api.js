@@ -12,7 +12,7 @@ export const url = {
   film: (id) => `${root()}/pictures/${encodeURIComponent(id)}/film`,
 };
 
-async function ask(method, path, body) {
+export async function ask(method, path, body) {
   let answer;
   try {
     answer = await fetch(root() + path, {

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.ui import create, gallery, models
+from studio.ui import create, gallery, models, people
 from studio.ui.assets import Assets
 from studio.ui.form import Studio
 from studio.ui.theme import pochade
@@ -22,6 +22,7 @@ def build(studio: Studio) -> gr.Blocks:
         create.build(studio, page)
         models.build()
         gallery.build()
+        people.build()
     page.queue(api_open=False)
     return page
 
