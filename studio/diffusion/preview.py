@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    AutoencoderKLFlux2,
+    AutoencoderKLQwenImage,
+    Ideogram4Transformer2DModel,
+)
 from PIL import Image
 from torch.nn import functional
+
+from studio.diffusion import latents as latents_of
 
 LONGEST: Final = 512
 FRAME: Final = 128
 _SMALL: Final = 24
+_KNOWN: Final = (AutoencoderKL, AutoencoderKLFlux2, AutoencoderKLQwenImage, AutoencoderDC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +58,13 @@ def of(pipe: Any, folder: Path) -> Preview | None:
     stated = _stated(folder / "preview.json", channels)
     if stated is not None:
         return stated
-    denoiser = getattr(pipe, "unet", None)
-    if vae is None or denoiser is None or denoiser.config.in_channels not in (channels, 2 * channels + 1):
-        return None  # packed or otherwise foreign latents
-    return fit(vae)
+    unet = getattr(pipe, "unet", None)
+    if unet is not None and unet.config.in_channels not in (channels, 2 * channels + 1):
+        return None  # foreign latents
+    own = isinstance(
+        getattr(pipe, "transformer", None), Ideogram4Transformer2DModel
+    )  # in an order and scale of its own
+    return None if own or not isinstance(vae, _KNOWN) else fit(vae)
 
 
 def _stated(file: Path, channels: int) -> Preview | None:
@@ -69,10 +82,11 @@ def _stated(file: Path, channels: int) -> Preview | None:
 def fit(vae: Any) -> Preview:
     """Least squares between the colours of a chart and the latents the VAE makes of it: one small encoding."""
     source = torch.Generator("cpu").manual_seed(0)
-    factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    patches = torch.rand((1, 3, _SMALL // 3, _SMALL // 3), generator=source) * 2 - 1
-    washes = torch.rand((1, 3, _SMALL // 6, _SMALL // 6), generator=source) * 2 - 1
-    whole = (_SMALL * factor, _SMALL * factor)
+    factor = latents_of.factor(vae)
+    cells = _SMALL if factor <= 8 else _SMALL // 2  # along the side of the chart
+    patches = torch.rand((1, 3, cells // 3, cells // 3), generator=source) * 2 - 1
+    washes = torch.rand((1, 3, cells // 6, cells // 6), generator=source) * 2 - 1
+    whole = (cells * factor, cells * factor)
     chart = functional.interpolate(patches, whole, mode="nearest")
     chart = torch.cat([chart, functional.interpolate(washes, whole, mode="bilinear")]).clamp(-1, 1)
     kept = vae.dtype
@@ -80,11 +94,10 @@ def fit(vae: Any) -> Preview:
     try:
         if in_full:
             vae.to(torch.float32)
-        latents = vae.encode(chart.to(vae.device, vae.dtype)).latent_dist.mode().float().cpu()
+        latents = latents_of.encoded(vae, chart)
     finally:
         if in_full:
             vae.to(kept)
-    latents = (latents - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
     colours = functional.interpolate(chart, latents.shape[-2:], mode="area") / 2 + 0.5
     known = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
     known = torch.cat([known, torch.ones(len(known), 1)], dim=1)

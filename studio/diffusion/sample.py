@@ -112,7 +112,8 @@ def _round(
             repaint = Repaint(model, pipe, laid, start, request.inpaint.soft, turn.steps, generator)
             given |= repaint.arguments
         shown, size = _shown(canvas, request)
-        watch = Watch(model, pipe, turn, shown, size, tell, stop, preview_every)
+        drawn_size = (request.width, request.height) if canvas is None else canvas.size
+        watch = Watch(model, pipe, turn, shown, size, drawn_size, tell, stop, preview_every)
 
         def on_step_end(view: Any, evaluation: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             watch.on_step_end(view, evaluation, timestep, tensors)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from PIL import Image
 
-from studio.diffusion import preview
+from studio.diffusion import latents, preview
 from studio.diffusion.load import Model
 from studio.engine import Event, Preview, Progress
 from studio.errors import Cancelled
@@ -42,7 +42,8 @@ class Round:
 class Watch:
     """Sees every evaluation of one round's denoiser, through the scheduler that belongs to this round alone.
 
-    `shown` makes the whole picture, as it is previewed, of what the denoiser works on; `size` is that of the result.
+    `shown` makes the whole picture, as it is previewed, of what the denoiser works on, which is `drawn` pixels wide and
+    high; `size` is that of the result.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Watch:
         turn: Round,
         shown: Callable[[Image.Image], Image.Image],
         size: tuple[int, int],
+        drawn: tuple[int, int],
         tell: Callable[[Event], None],
         stop: threading.Event,
         preview_every: int,
@@ -61,6 +63,7 @@ class Watch:
         self._turn = turn
         self._shown = shown
         self._size = size
+        self._drawn = drawn
         self._tell = tell
         self._stop = stop
         self._every = preview_every if model.preview is not None else 0
@@ -118,7 +121,7 @@ class Watch:
         number = self._evaluation
         self._evaluation += 1
         self._clean = None
-        if self._preview is None or sample.ndim != 4:
+        if self._preview is None:
             return
         framed = number in self._wanted()
         step = self._done(number + 1)
@@ -126,11 +129,13 @@ class Watch:
         if not framed and not due:
             return
         # Variance-exploding samplers (Euler and its kin) hold latents of any size; the denoiser's input is normalised.
-        noisy = scheduler.scale_model_input(sample, timestep)
-        if framed:
-            self._noisy[number] = noisy.clone()
-        if due:
-            self._clean = _clean(scheduler, predicted, timestep, noisy)
+        scale = getattr(scheduler, "scale_model_input", None)
+        noisy = sample if scale is None else scale(sample, timestep)
+        channels = len(self._preview.matrix)
+        if framed and (seen := latents.plane(noisy, channels, self._drawn)) is not None:
+            self._noisy[number] = seen.clone()
+        if due and predicted.shape == noisy.shape:
+            self._clean = latents.plane(_clean(scheduler, predicted, timestep, noisy), channels, self._drawn)
 
 
 def _clean(scheduler: Any, predicted: torch.Tensor, timestep: Any, noisy: torch.Tensor) -> torch.Tensor:
@@ -139,7 +144,8 @@ def _clean(scheduler: Any, predicted: torch.Tensor, timestep: Any, noisy: torch.
     A preview of it is clear long before the latents themselves are.
     """
     cumulative: torch.Tensor | None = getattr(scheduler, "alphas_cumprod", None)
-    if cumulative is None:  # flow matching: xₜ = (1 − σ) x₀ + σ ε, and the denoiser predicts ε − x₀
+    flow = scheduler.config.get("prediction_type") == "flow_prediction"
+    if cumulative is None or flow:  # flow matching: xₜ = (1 − σ) x₀ + σ ε, and the denoiser predicts ε − x₀
         sigma = float(timestep) / int(scheduler.config.num_train_timesteps)
         return noisy - sigma * predicted
     kept = max(float(cumulative[min(max(round(float(timestep)), 0), len(cumulative) - 1)]), 1e-4)
