@@ -70,6 +70,7 @@ def test_every_control_reaches_the_request(controls: Form) -> None:
         "scheduler": "Uniform",
         "steps": 12.0,
         "guidance": 0.0,
+        "vae": "vae/sharper",
     }
     request = asked(controls, **values)
     assert values.keys() == set(form.NAMES)

@@ -116,7 +116,9 @@ def _form_controls(studio: Studio, prompt: gr.Textbox) -> Form:
             )
         steps = _slider(1, 150, likes.steps, 1, "Steps", "steps")
         guidance = _slider(0, 50, likes.guidance, 0.1, "Guidance scale", "guidance")
-    return Form(prompt, negative, styles, model, width, height, count, seed, sampler, scheduler, steps, guidance)
+        choices = form.vaes(studio)
+        vae = gr.Dropdown(choices, value="", label="VAE", visible=len(choices) > 1, elem_id="vae")
+    return Form(prompt, negative, styles, model, width, height, count, seed, sampler, scheduler, steps, guidance, vae)
 
 
 def _source_controls(max_pixels: int) -> Source:

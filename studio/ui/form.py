@@ -64,6 +64,7 @@ class Form:
     scheduler: gr.Dropdown
     steps: gr.Slider
     guidance: gr.Slider
+    vae: gr.Dropdown
 
     @property
     def components(self) -> list[Component]:
@@ -143,6 +144,7 @@ def default_values(studio: Studio, model: str | None = None) -> dict[str, object
         "model": spec.key,
         "count": 1,
         "seed": "",
+        "vae": "",
         **{name: getattr(likes, name) for name in OF_MODEL},
     }
 
@@ -176,6 +178,8 @@ def _settle(wanted: Mapping[str, object], studio: Studio) -> dict[str, object]:
     known = {style.name for style in studio.presets.styles()}
     styles = shown["styles"]
     shown["styles"] = [name for name in styles if name in known] if isinstance(styles, list | tuple) else []
+    if shown["vae"] not in {spec.key for spec in studio.catalog.vaes()}:
+        shown["vae"] = ""
     if shown["sampler"] not in samplers.SAMPLERS:
         shown["sampler"] = defaults["sampler"]
     if shown["scheduler"] not in schedules_of(str(shown["sampler"])):
@@ -234,6 +238,11 @@ def models(studio: Studio) -> list[tuple[str, str]]:
     there = studio.catalog.models()
     titles = Counter(spec.title for spec in there)
     return [(spec.title if titles[spec.title] == 1 else spec.key, spec.key) for spec in there]
+
+
+def vaes(studio: Studio) -> list[tuple[str, str]]:
+    """Titles and keys for the list of VAEs; the first is the model's own."""
+    return [("The model’s own", ""), *((spec.title, spec.key) for spec in studio.catalog.vaes())]
 
 
 def for_scripts(studio: Studio) -> dict[str, object]:

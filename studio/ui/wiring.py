@@ -64,7 +64,10 @@ class Wiring:
         # Not "once", Gradio's own choice: the last keystroke counts, and two presses of Generate are two jobs.
         typed = [control.input for control in everything]
         gr.on(typed, None, everything, js=show, trigger_mode="always_last", **EVENT)
-        remembered = "() => window.pochade.remembered()"
+        # On a slow line Gradio is there before our own scripts; everything else happens after this.
+        remembered = (
+            "async () => { await import(`${window.pochade.scripts}/main.js`); return window.pochade.remembered(); }"
+        )
         page.load(self._restore, self._memory, [*filled, *self._given.components], js=remembered, **EVENT).then(
             None, everything, js="(...values) => window.pochade.restored(values)", **EVENT
         )
@@ -125,6 +128,8 @@ class Wiring:
     def _updates(self, shown: Mapping[str, object]) -> list[object]:
         updates = form.updates(shown, self._likes(shown["model"]))
         updates[form.NAMES.index("model")] = gr.update(value=shown["model"], choices=form.models(self._studio))
+        choices = form.vaes(self._studio)
+        updates[form.NAMES.index("vae")] = gr.update(value=shown["vae"], choices=choices, visible=len(choices) > 1)
         return [*updates, shown["model"]]
 
     def _likes(self, model: object) -> Defaults:

@@ -34,6 +34,11 @@ def test_axe_finds_no_serious_fault_of_ours(page: Page, house: House, theme: str
         page.locator(f"#fold-{fold} button").first.click()
     expect(page.locator(".easel img")).to_be_visible()
     assert faults(page) == []
+    for room in ("Image", "Inpaint"):
+        page.get_by_role("link", name=room, exact=True).click()
+        page.locator(f"#canvas-{room.lower()} .canvas").wait_for()
+        assert faults(page) == []
+    page.get_by_role("link", name="Text", exact=True).click()
     page.locator("#prompt textarea").fill("")
     page.locator("#generate").click()
     expect(page.get_by_role("alert")).to_contain_text("empty")

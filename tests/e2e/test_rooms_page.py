@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect
 
 from studio import image
 from studio.request import Outpaint, Picture, ResolvedRequest
@@ -225,8 +225,8 @@ def test_a_mask_is_painted_extended_and_painted_on(page: Page, house: House) -> 
     page.get_by_role("button", name="Extend to 3:2").click()
     onward = draw(page, house)
     assert onward.init is not None
-    assert onward.outpaint is not None
-    assert size_of(onward.init) == (panned.width, panned.height), "the engine of the tests draws no margins"
+    assert size_of(onward.init) == (panned.width, panned.height) == SIZE
+    assert onward.outpaint == Outpaint(left=20, right=20)
 
 
 def test_every_picture_can_be_gone_on_from(page: Page, house: House) -> None:
@@ -280,6 +280,21 @@ def test_every_picture_can_be_gone_on_from(page: Page, house: House) -> None:
     expect(
         page.get_by_role("dialog", name="Keyboard shortcuts").get_by_text("Smaller and larger brush")
     ).to_be_visible()
+
+
+def test_a_slow_line_still_brings_back_what_was_set(context: BrowserContext, house: House) -> None:
+    page = context.new_page()
+    open_studio(page, house.address)
+    page.get_by_label("Prompt", exact=True).fill("a heron that stays")
+    page.wait_for_function("(localStorage['pochade.settings'] ?? '').includes('a heron that stays')")
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(3000)
+        route.continue_()
+
+    page.route("**/main.js", late)
+    open_studio(page, house.address)
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a heron that stays")
 
 
 def test_a_job_that_gave_way_has_its_finished_pictures_in_the_strip(context: BrowserContext, house: House) -> None:
