@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +66,7 @@ class Loras:
         """Every weight as it was, bit for bit; the copies are given up. To be called before weights are moved."""
         with self._lock, torch.no_grad():
             self._state = None
-            for touched in self._touched.values():
+            for touched in list(self._touched.values()):
                 touched.restore()
             self._touched.clear()
             self._tell(None, ())
@@ -85,7 +85,7 @@ class Loras:
     def nbytes(self) -> int:
         """What the copies of changed weights and the resident files take."""
         with self._lock:
-            copies = sum(touched.pristine.nbytes for touched in self._touched.values())
+            copies = sum(touched.pristine.nbytes for touched in list(self._touched.values()))
             return copies + sum(resident.file.nbytes for resident in self._files.values())
 
     def _apply(self, model: Model, worn: Sequence[Worn]) -> tuple[LoraReport, ...]:
@@ -127,17 +127,28 @@ class Loras:
 
     def _merge(self, sums: Sequence[Sum]) -> None:
         wanted = {(id(module), name) for module, name, _ in sums}
-        for key in [key for key in self._touched if key not in wanted]:
-            self._touched.pop(key).restore()
+        for key, stale in list(self._touched.items()):
+            if key not in wanted:
+                stale.restore()
+                self._touched.pop(key, None)
         for module, name, layers in sums:
-            touched = self._touched.get((id(module), name))
-            if touched is None or touched.module() is not module:
-                touched = _Touched(ref(module), name, _copy(getattr(module, name)))
-                self._touched[id(module), name] = touched
+            key = id(module), name
+            touched = self._touched.get(key)
+            if touched is None:
+                touched = _Touched(ref(module, self._forgetting(key)), name, _copy(getattr(module, name)))
+                self._touched[key] = touched
             live = touched.live()
             assert live is not None
             _add(live, touched.pristine, layers, bias=name == "bias")
             touched.mark = _mark(live)
+
+    def _forgetting(self, key: tuple[int, str]) -> Callable[[object], None]:
+        """A model that leaves takes its copies with it, whenever and on whichever thread it is collected."""
+
+        def forget(_: object) -> None:
+            self._touched.pop(key, None)
+
+        return forget
 
     def _tell(self, heard: Memory | None, worn: Hashable) -> None:
         """What the text encoders said without these LoRAs is not what they say now."""
@@ -150,7 +161,7 @@ class Loras:
 
     def _intact(self) -> bool:
         """Nobody has written to the changed weights, or moved them, since."""
-        return all(touched.intact() for touched in self._touched.values())
+        return all(touched.intact() for touched in list(self._touched.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import random
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -274,6 +276,24 @@ def test_the_same_loras_again_cost_nothing_and_a_new_file_is_read(
         assert np.array_equal(with_loras(worn, mini, (use(), red)), first)
     loras.save(loras.tint(mini, BLUE, 0.06), red)
     assert redness(with_loras(worn, mini, (use(), red))) < redness(first) - 20
+
+
+def test_a_model_that_leaves_takes_the_copies_of_its_weights_with_it(
+    worn: Loras, mini: Model, tmp_path: Path, strokes: Path
+) -> None:
+    other = load.load(mini.spec, torch.device("cpu"), torch.float32, "")
+    with worn.applied(other, [(use(), strokes)]):
+        worn_by_other = worn.nbytes
+    gone = weakref.ref(other.pipe.unet)
+    del other
+    gc.collect()
+    assert gone() is None, "nothing here keeps a model in memory"
+    assert worn.nbytes == strokes.stat().st_size - 8 - header_size(strokes) < worn_by_other / 4
+    assert np.array_equal(with_loras(worn, mini), with_loras(Loras(), mini))
+
+
+def header_size(file: Path) -> int:
+    return int.from_bytes(file.read_bytes()[:8], "little")
 
 
 def test_files_are_kept_only_so_far(mini: Model, tmp_path: Path) -> None:
