@@ -17,7 +17,7 @@ from tests import fake_hub
 from tests.e2e.conftest import House, eventually, open_studio, serving
 from tests.e2e.test_manners import faults
 from tests.fake_hub import FakeHub
-from tests.test_catalog_files import LORA, SDXL
+from tests.test_catalog_files import LORA, SDXL, VAE
 from tests.weight_files import write
 
 pytestmark = pytest.mark.browser
@@ -107,11 +107,17 @@ def test_cards_are_found_opened_noted_and_used(models: Page, folder: Path, studi
 
     # Within seconds, without a reload: in the list, and in the form's.
     write(folder / "checkpoints" / "newest.safetensors", SDXL)
+    write(folder / "vae" / "sharper.safetensors", VAE)
     expect(models.get_by_text("newest", exact=True)).to_be_visible()
+    expect(models.get_by_text("sharper", exact=True)).to_be_visible()
     models.get_by_role("link", name="Text").click()
     models.locator("#model input").click()
     expect(models.get_by_role("option", name="newest")).to_be_visible()
     models.keyboard.press("Escape")
+    models.locator("#fold-sampling button").first.click()
+    models.locator("#vae input").click()
+    models.get_by_role("option", name="sharper").click()
+    expect(models.locator("#vae input")).to_have_value("sharper")
 
 
 def test_what_goes_into_the_trash_comes_back_and_a_phone_shows_it_all(models: Page, folder: Path) -> None:
