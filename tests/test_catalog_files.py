@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from studio.catalog import Catalog
 from studio.catalog_index import FILE
@@ -370,3 +372,34 @@ def test_ten_thousand_files_scan_within_five_seconds_once_known(tmp_path: Path) 
     assert warm < 5, measured
     assert again < 5, measured
     assert look < 0.1, measured
+
+
+NAMES = sorted(
+    {*SDXL, *FLUX, *VAE, *LORA, *EMBEDDING, *CONTROLNET, "adapter.body.0.x", "clip_l", "clip_g", "x_embedder.weight"}
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shapes=st.dictionaries(st.sampled_from(NAMES), st.lists(st.integers(0, 9), max_size=5).map(tuple), max_size=8),
+    notes=st.dictionaries(
+        st.sampled_from(["ss_tag_frequency", "ss_dataset_dirs", "ss_output_name", "modelspec.trigger_phrase"]),
+        st.one_of(
+            st.text(max_size=40), st.sampled_from(['{"a": {"b": 1}}', '{"a": {"b": "c"}}', '{"a": [1]}', "[1]", "null"])
+        ),
+    ),
+    beside=st.one_of(
+        st.binary(max_size=60), st.sampled_from([b'{"trainedWords": [1, null]}', b'{"civitai": 3}', b"[]"])
+    ),
+)
+def test_whatever_a_files_tensors_and_notes_say_the_scan_goes_on(
+    tmp_path: Path, shapes: dict[str, tuple[int, ...]], notes: dict[str, str], beside: bytes
+) -> None:
+    write(
+        tmp_path / "a.safetensors",
+        shapes,
+        {name: text.encode("utf-8", "ignore").decode() for name, text in notes.items()},
+    )
+    (tmp_path / "a.json").write_bytes(beside)
+    (entry,) = catalog(tmp_path).entries()
+    assert entry.refused or entry.spec is not None
