@@ -8,6 +8,7 @@ import json
 import logging
 import tempfile
 import threading
+import warnings
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +17,7 @@ from typing import Any, Final
 import diffusers
 import torch
 import transformers
-from diffusers import (
-    AutoPipelineForImage2Image,
-    AutoPipelineForInpainting,
-    AutoPipelineForText2Image,
-    DiffusionPipeline,
-    SchedulerMixin,
-)
+from diffusers import DiffusionPipeline, SchedulerMixin
 from tqdm import tqdm
 
 from studio import catalog, families
@@ -33,6 +28,11 @@ from studio.diffusion.preview import Preview
 from studio.errors import ModelError
 from studio.family import Family, Task
 from studio.request import ModelSpec
+
+with warnings.catch_warnings():
+    # Kolors' text encoder, which comes along, is written with what PyTorch has deprecated since.
+    warnings.simplefilter("ignore", FutureWarning)
+    from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image
 
 log = logging.getLogger(__name__)
 NOTHING: Final = Shelf()
