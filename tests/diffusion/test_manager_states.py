@@ -225,4 +225,4 @@ def test_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_in_very_many_orders(monkeypatch: pytest.MonkeyPatch) -> None:
-    run(150, 40, monkeypatch)
+    run(60, 40, monkeypatch)
