@@ -109,6 +109,7 @@ class Jobs:
             self._line.join(ticket)
             self._note_change()
             ticket = self._line.placed(ticket)
+        log.info("accepted", extra={"job": ticket.id, "person": owner})
         self._tell()
         return ticket
 
@@ -395,6 +396,8 @@ class Jobs:
             return False
         with self._changed:
             turn.ticket = replace(ticket, pictures=(*ticket.pictures, picture), attempts=0)
+            about = {"job": ticket.id, "person": ticket.owner, "picture": picture, "seconds": round(result.seconds, 3)}
+            log.info("drawn", extra=about)
             self._note_change()
             stopped = turn.stop is not None
         self._tell()
@@ -479,6 +482,7 @@ class Jobs:
         self._line.end_turn(ticket.id)
         self._line.leave(ticket.id)
         self._store.end(ticket, state, reason)
+        log.info("%s %s", state, reason, extra={"job": ticket.id, "person": ticket.owner})
         self._note_change()
 
     def _find(self, job: str) -> Ticket:

@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from datetime import time as time_of_day
@@ -478,6 +478,28 @@ def test_clearing_cancels_what_waits_and_for_one_person_what_runs_too(house: Hou
         jobs.submit(ask(), "eve")
         assert jobs.clear() >= 1
         assert "cleared" in jobs.board("eve").recent[0].reason
+
+
+def test_ten_thousand_wishes_of_one_guest_do_not_keep_another_waiting(house: House) -> None:
+    guest = Limits(scope=Scope.GENERATE, jobs=20, hourly=240)
+    house.engine.step_seconds = 0.005
+    accepted = 0
+    with house.open(limits=lambda owner: guest) as jobs:
+        for number in range(10_000):
+            with suppress(TooManyRequests):
+                jobs.submit(ask(), "greedy")
+                accepted += 1
+            if number == 5_000:
+                assert ended(jobs, jobs.submit(ask(), "modest")).state is JobState.DONE
+    assert 20 <= accepted <= 240
+
+
+def test_what_becomes_of_a_job_is_written_down_with_its_id(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="studio.jobs"), house.open() as jobs:
+        job = ended(jobs, jobs.submit(ask("a secret wish"), "ann"))
+    about = [(line.message.strip(), vars(line)["job"], vars(line)["person"]) for line in caplog.records]
+    assert about == [(what, job.id, "ann") for what in ("accepted", "drawn", "done")]
+    assert "secret" not in caplog.text
 
 
 def test_closing_puts_the_running_job_back_and_the_next_start_finishes_it(house: House) -> None:
