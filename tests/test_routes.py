@@ -73,7 +73,7 @@ TABLE: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("GET", "/studio/models/revision"): EVERYONE,
     ("GET", "/studio/models/entry"): CLOSED,  # of a model there is none of
     ("GET", "/studio/models/preview"): CLOSED,
-    ("POST", "/studio/models/refresh"): (200, 200, 200, 403, 401),
+    ("POST", "/studio/models/refresh"): OWNERS,
     ("POST", "/studio/models/default"): OWNERS_NOTHING,
     ("POST", "/studio/models/note"): OWNERS_NOTHING,
     ("POST", "/studio/models/trash"): OWNERS_NOTHING,
