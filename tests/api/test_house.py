@@ -343,7 +343,7 @@ def test_a_page_is_told_everything_from_waiting_to_done(served: Served) -> None:
     served.engine.steps, served.engine.step_seconds = 20, 0.04
     with served.client() as client, served.messages() as messages:
         empty = next(messages)
-        assert empty["engine"] == {"state": "ready", "detail": "", "device": "cpu", "model": "fake"}
+        assert empty["engine"] == {"state": "ready", "detail": "", "device": "cpu", "model": "fake", "mode": ""}
         assert (empty["running"], empty["waiting"], empty["recent"]) == (None, [], [])
         job, waiting = submit(client, seed=2**60), submit(client, prompt="later")
         story = heard(messages, lambda message: len(message["recent"]) == 2)
