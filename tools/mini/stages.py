@@ -149,7 +149,8 @@ def _sources(team: Team, options: Options, size: str) -> list[Latents]:
     """The latents of all buckets of `size`, made on the way where they are missing."""
     model = load_vae(options.root / "vae").to(options.device)
     encoder = fingerprint(model)
-    buckets = (*BUCKETS[size], SIMPLE[size])
+    # A denoiser that no longer sees small pictures forgets them: they stay in, and cost little.
+    buckets = (*BUCKETS[size], SIMPLE[size], *([SMALL[0]] if size == "large" else []))
     for bucket in buckets:
         encode_shards(options.root, bucket, encoder, lambda batch: encode(model, batch), (team.rank, team.size))
     team.wait()
