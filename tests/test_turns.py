@@ -85,11 +85,14 @@ def test_coming_late_gives_neither_credit_nor_debt() -> None:
     assert shares.of("ann") - shares.of("bob") == 10.0, "only the turn that is under way counts"
 
 
-def test_a_line_of_ten_thousand_jobs_is_foreseen_in_a_moment() -> None:
-    waiters = [Waiter(f"{n}", f"owner {n % 50}", n, 1, 1.0) for n in range(10_000)]
-    began = time.perf_counter()
-    assert len(foresee(waiters, Shares(), 10.0)) == 10_000
-    assert time.perf_counter() - began < 1
+def test_ten_times_as_many_jobs_are_foreseen_in_about_ten_times_as_long() -> None:
+    def seconds(count: int) -> float:
+        waiters = [Waiter(f"{n}", f"owner {n % 50}", n, 1, 1.0) for n in range(count)]
+        began = time.process_time()
+        assert len(foresee(waiters, Shares(), 10.0)) == count
+        return time.process_time() - began
+
+    assert seconds(10_000) < 40 * min(seconds(1_000) for _ in range(5))
 
 
 def test_pace_is_learnt_by_size_and_carried_over_to_other_sizes_steps_and_samplers() -> None:

@@ -82,9 +82,18 @@ class Keeping(RuleBasedStateMachine):
     def draws(self, key: str) -> None:
         try:
             with self.manager.lease(self.spec(key)) as model:
-                assert picture(model) == self.expected[key]
+                drawn = picture(model)
+                if self.runs_exactly(key):
+                    assert drawn == self.expected[key]
+                else:  # between two others there may be room for its weights in eight bits only
+                    assert self.hindered
+                    assert max(abs(a - b) for a, b in zip(drawn, self.expected[key], strict=True)) < 40
         except OutOfMemory:
             assert self.hindered
+
+    def runs_exactly(self, key: str) -> bool:
+        shown = next(held.mode for held in self.manager.report().models if held.key == key)
+        return next(mode.is_exact for mode in ON_CARD if mode.name == shown)
 
     @rule(key=KEYS, mode=EXACT)
     def draws_in_a_mode(self, key: str, mode: Mode) -> None:
