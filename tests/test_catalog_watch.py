@@ -74,7 +74,7 @@ def test_hashing_ends_at_once_with_the_studio(tmp_path: Path) -> None:
     time.sleep(0.3)
     before = time.perf_counter()
     watch.close()
-    assert time.perf_counter() - before < 1
+    assert time.perf_counter() - before < 5  # to its end it would take half a minute
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="priorities of threads are Linux's")

