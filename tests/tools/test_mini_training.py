@@ -19,6 +19,7 @@ from tools.mini.data import SMALL, Latents, Pictures, encode_shards, render_shar
 from tools.mini.export import assemble, export, load_pipeline, preview_fit
 from tools.mini.grade import frechet
 from tools.mini.grow import SCALE, clearer_steps, grow
+from tools.mini.optimizer import Muon
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import sample_scene
 from tools.mini.stages import CHANNELS, Options, adopt
@@ -83,20 +84,44 @@ def test_the_autoencoder_learns_in_a_few_steps(root: Path) -> None:
     assert after < 0.8 * before
 
 
-def test_a_stopped_training_continues_bit_for_bit(root: Path) -> None:
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_stopped_training_continues_bit_for_bit(root: Path, muon: bool) -> None:
     pictures = [Pictures(root, SQUARE)]
 
     def run(name: str, *stops: int) -> dict[str, Tensor]:
         for steps in stops:
             task = tiny_vae()
             task.pictures = pictures
-            state = train(task, Plan(1e-3, steps=steps, average_every=2), Team(), root / name, report=quiet)
+            plan = Plan(1e-3, steps=steps, average_every=2, muon=muon)
+            state = train(task, plan, Team(), root / name, report=quiet)
         assert state.step == stops[-1]
         assert state.samples == 2 * stops[-1]
         return {name: value.clone() for name, value in state.average.values.items()}
 
     straight, resumed = run("straight.pt", 8), run("resumed.pt", 4, 8)
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_muon_moves_matrices_along_all_directions_alike_and_the_rest_as_adam_does() -> None:
+    torch.manual_seed(0)
+    inner = nn.Conv2d(16, 8, 3)
+    frozen = nn.Linear(4, 4).requires_grad_(False)
+    model = nn.ModuleDict({"conv_in": nn.Conv2d(3, 16, 3), "inner": inner, "frozen": frozen})
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    muon = Muon(model, rate=1e-2, decay=0.0)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter) if parameter.requires_grad else None
+    left, _, right = torch.linalg.svd(torch.randn(8, 144), full_matrices=False)
+    inner.weight.grad = (left * torch.logspace(0, -1.5, 8) @ right).view_as(inner.weight)
+    muon.step()
+    moved = {name: value.detach() - before[name] for name, value in model.named_parameters()}
+    along = torch.linalg.svdvals(moved["inner.weight"].flatten(1)) / (1e-2 * 0.2 * 144**0.5)
+    assert 0.6 < along.min() <= along.max() < 1.3
+    for name in ("conv_in.weight", "conv_in.bias", "inner.bias"):
+        torch.testing.assert_close(moved[name].abs(), torch.full_like(moved[name], 1e-2), atol=1e-4, rtol=0)
+    assert not moved["frozen.weight"].any()
+    muon.zero_grad()
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_batches_prepared_ahead_are_the_same(root: Path) -> None:
@@ -151,7 +176,7 @@ def test_the_denoiser_learns_in_a_few_steps(root: Path, monkeypatch: pytest.Monk
     assert not task.simple
     with torch.no_grad():
         before = float(np.mean([float(task.loss(task.prepare(step, 9))[0]) for step in range(4)]))
-    train(task, Plan(2e-3, steps=32, warmup=4), Team(), root / "unet.pt", report=quiet)
+    train(task, Plan(2e-3, steps=32, warmup=4, muon=True), Team(), root / "unet.pt", report=quiet)
     with torch.no_grad():
         after = float(np.mean([float(task.loss(task.prepare(step, 9))[0]) for step in range(4)]))
     assert after < 0.9 * before

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tools.mini.captions import WORDS, caption, split_words
+from tools.mini.data import Bucket
 from tools.mini.render import render
 from tools.mini.scene import (
     COLORS,
@@ -27,6 +28,7 @@ from tools.mini.scene import (
     held_out,
     labels,
     sample_held_out,
+    sample_people,
     sample_scene,
     sample_simple,
 )
@@ -61,6 +63,19 @@ def test_simple_scenes_are_mostly_one_subject_and_never_a_held_out_one() -> None
     assert 0.58 < np.mean([scene.plain is not None for scene in scenes]) < 0.76
     assert all(thing.color != scene.plain and thing.count == 1 for scene in scenes for thing in scene.things)
     assert {thing.name for scene in scenes for thing in scene.things} == set(SUBJECTS)
+
+
+def test_scenes_of_people_show_one_or_two_in_poses_with_names_and_without() -> None:
+    rng = np.random.default_rng(0)
+    scenes = [sample_people(rng) for _ in range(400)]
+    assert not any(held_out(scene) for scene in scenes)
+    people = [scene.things[0] for scene in scenes]
+    assert all(thing.name == "person" for scene in scenes for thing in scene.things)
+    assert 0.1 < np.mean([thing.count == 2 for thing in people]) < 0.3
+    assert 0.4 < np.mean([thing.pose == FREE_POSE for thing in people]) < 0.6
+    assert {thing.pose for thing in people} == {*POSES, FREE_POSE}
+    assert all(thing.color != scene.plain for thing, scene in zip(people, scenes, strict=True))
+    assert str(Bucket(256, 256, people=True)) == "256x256-people"
 
 
 def test_a_seed_gives_the_same_scene_picture_and_caption_in_another_process() -> None:

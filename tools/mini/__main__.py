@@ -4,12 +4,14 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from tools.mini import stages
+from tools.mini import extras, stages
 from tools.mini.grade import Look
+from tools.mini.guides import GUIDES
+from tools.mini.scene import LORA_STYLES
 from tools.mini.stages import Options
 
-ALL = ("data", "vae", "text", "unet", "decoder", "export", "judge", "grade")
-STAGES = ("all", *ALL, "grid", "adopt")
+ALL = ("data", "vae", "text", "unet", "decoder", "export", "control", "lora", "judge", "grade")
+STAGES = ("all", *ALL, "grid", "adopt", "finder", "follow")
 SIZES = ("small", "large")
 
 
@@ -20,15 +22,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("assets/mini"), help="where the model is exported to")
     parser.add_argument("--device", default="cpu", help="cpu or cuda; use one worker with cuda")
     parser.add_argument("--workers", type=int, default=2, help="processes that train and render together")
-    parser.add_argument("--size", choices=SIZES, help="only this size (data, unet, export)")
+    parser.add_argument("--size", choices=SIZES, help="only this size (data, unet, export, control)")
+    parser.add_argument("--guide", choices=tuple(GUIDES), help="only the ControlNet of this guide (control, follow)")
+    parser.add_argument("--style", choices=LORA_STYLES, help="only the LoRA of this style (lora)")
     parser.add_argument("--pictures", type=int, nargs=2, default=(36_000, 10_000), metavar=("SMALL", "LARGE"))
     parser.add_argument("--prompts", type=int, default=500, help="held-out prompts to grade with")
     parser.add_argument("--seeds", type=int, default=2, help="pictures per prompt to grade with")
     parser.add_argument("--side", type=int, default=256, help="side of the pictures to judge; 128 is a quick look")
     parser.add_argument("--steps", type=int, default=20, help="steps of the pictures to judge")
+    parser.add_argument("--plain", action="store_true", help="only scenes before one colour (follow)")
     parser.add_argument("--minutes", type=float, help="training time of the stage, over all restarts")
     parser.add_argument("--batch", type=int, help="samples per worker and step")
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--detail", action="store_true", help="look at strokes and edges instead of shapes (unet)")
     parser.add_argument("--cooldown", type=float, help="share of the time, at its end, with a falling learning rate")
     parser.add_argument("--ema", type=float, help="decay of the moving average per step; shorter runs want less")
     return parser.parse_args()
@@ -36,7 +42,7 @@ def arguments() -> argparse.Namespace:
 
 def options(given: argparse.Namespace, **defaults: float) -> Options:
     """The stage's own defaults, and over them what the command line says."""
-    common = Options(root=given.root, device=given.device, workers=given.workers)
+    common = Options(root=given.root, device=given.device, workers=given.workers, detail=given.detail)
     said = {name: getattr(given, name) for name in ("minutes", "batch", "learning_rate", "cooldown", "ema")}
     return replace(common, **{**defaults, **{name: value for name, value in said.items() if value is not None}})
 
@@ -63,10 +69,23 @@ def main() -> None:
         stages.decoder(options(given, minutes=20, batch=4, learning_rate=5e-4, cooldown=0.5))
     if "export" in wanted:
         stages.write(options(given), given.out, sizes)
+    if "control" in wanted:
+        for guide in (given.guide,) if given.guide else tuple(GUIDES):
+            for size in sizes:
+                minutes, batch = {"small": (20, 16), "large": (60, 8)}[size]
+                extras.control(options(given, minutes=minutes, batch=batch, learning_rate=1e-3), given.out, guide, size)
+    if "lora" in wanted:
+        for style in (given.style,) if given.style else LORA_STYLES:
+            extras.lora(options(given, minutes=4, batch=4, learning_rate=1e-3, cooldown=0.5), given.out, style)
     if "judge" in wanted:
         stages.judge(options(given, minutes=15, batch=32, learning_rate=1e-3, cooldown=0.5))
     if "grade" in wanted:
         stages.give_grade(options(given), given.out, given.prompts, given.seeds, look)
+    if "finder" in wanted:
+        extras.finder(options(given, minutes=6, batch=16, learning_rate=2e-3, cooldown=0.5))
+    if "follow" in wanted:
+        for guide in (given.guide,) if given.guide else tuple(GUIDES):
+            extras.grade_control(options(given), given.out, guide, given.prompts, look, given.plain)
     if "grid" in wanted:
         stages.grid(options(given), given.out, 64, given.root / "grids" / f"{given.out.name}-{look.side}.png", look)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.mini.render import coverage, render
-from tools.mini.scene import Scene, Thing, sample_held_out, sample_scene, sample_simple
+from tools.mini.scene import Scene, Thing, sample_held_out, sample_people, sample_scene, sample_simple
 
 SHARD = 500
 SEED = 20_261
@@ -24,15 +24,16 @@ SEED = 20_261
 class Bucket:
     """One picture size in pixels; both sides are multiples of 32, so that the latents halve three times.
 
-    A `simple` bucket holds scenes to learn shapes from.
+    A `simple` bucket holds scenes to learn shapes from, one of `people` scenes to learn poses from.
     """
 
     width: int
     height: int
     simple: bool = False
+    people: bool = False
 
     def __str__(self) -> str:
-        return f"{self.width}x{self.height}" + ("-simple" if self.simple else "")
+        return f"{self.width}x{self.height}" + "-simple" * self.simple + "-people" * self.people
 
 
 CELL = 4
@@ -40,6 +41,7 @@ CELL = 4
 SMALL = (Bucket(128, 128), Bucket(160, 96), Bucket(96, 160))
 LARGE = (Bucket(256, 256), Bucket(320, 192), Bucket(192, 320))
 SIMPLE = {"small": Bucket(128, 128, simple=True), "large": Bucket(256, 256, simple=True)}
+PEOPLE = {"small": Bucket(128, 128, people=True), "large": Bucket(256, 256, people=True)}
 SQUARE_SHARE = 0.7
 
 
@@ -64,23 +66,31 @@ def scene_from_json(fields: dict[str, object]) -> Scene:
 
 def scene_rng(bucket: Bucket, shard: int, index: int) -> np.random.Generator:
     """The generator one stored picture was drawn with: first its scene, then its rendering."""
-    return np.random.default_rng([SEED, bucket.width, bucket.height, shard, index, *[1] * bucket.simple])
+    return np.random.default_rng(
+        [SEED, bucket.width, bucket.height, shard, index, *[1] * bucket.simple, *[2] * bucket.people]
+    )
 
 
 def _sample(bucket: Bucket, rng: np.random.Generator) -> Scene:
-    return sample_simple(rng) if bucket.simple else sample_scene(rng)
+    sample = sample_people if bucket.people else sample_simple if bucket.simple else sample_scene
+    return sample(rng)
+
+
+def again(bucket: Bucket, shard: int, index: int) -> tuple[Scene, np.random.Generator]:
+    """The scene of one stored picture, and the generator as it was before its rendering."""
+    rng = scene_rng(bucket, shard, index)
+    return _sample(bucket, rng), rng
 
 
 def draw(bucket: Bucket, shard: int, index: int) -> tuple[Scene, NDArray[np.uint8]]:
-    rng = scene_rng(bucket, shard, index)
-    scene = _sample(bucket, rng)
+    scene, rng = again(bucket, shard, index)
     return scene, render(scene, rng, bucket.width, bucket.height).image
 
 
 def subject_map(bucket: Bucket, shard: int, index: int) -> NDArray[np.uint8]:
     """How much of each latent cell of one stored picture its subjects take: 0…255, (H/4, W/4)."""
-    rng = scene_rng(bucket, shard, index)
-    return coverage(_sample(bucket, rng), rng, bucket.width, bucket.height, CELL)
+    scene, rng = again(bucket, shard, index)
+    return coverage(scene, rng, bucket.width, bucket.height, CELL)
 
 
 def held_out_pictures(bucket: Bucket, count: int, seed: int = 1) -> tuple[list[Scene], NDArray[np.uint8]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, StableDiffusionPipeline, UNet2DConditionModel
 from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -79,8 +79,22 @@ def caption_words(count: int = 20_000) -> list[str]:
     return sorted({word for text in texts for word in text.replace(",", " ").split()} & WORDS)
 
 
-def model_card(facts: dict[str, str]) -> str:
-    """`facts`: figures worth stating, by name."""
+def beside(folder: Path) -> str:
+    """A section on what was trained on the model and lies in its folder; "" if nothing does."""
+    guides = [place.name for place in sorted((folder / "controlnet").glob("*/"))]
+    styles = [file.stem.replace("-", " ") for file in sorted((folder / "lora").glob("*.safetensors"))]
+    lines = []
+    if guides:
+        lines.append(f"- `controlnet/`: ControlNets for {' and '.join(guides)}, each with a card of its own.")
+    if styles:
+        lines.append(f"- `lora/`: LoRAs of styles it does not know, for weights around 1: {', '.join(styles)}.")
+    if (folder / "lora" / "kohya").exists():
+        lines.append("- `lora/kohya/`: one of them once more, as kohya's trainer writes it.")
+    return "## What lies beside it\n\n" + "\n".join(lines) + "\n\n" if lines else ""
+
+
+def model_card(facts: dict[str, str], extras: str = "") -> str:
+    """`facts`: figures worth stating, by name; `extras`: a section of their own."""
     table = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
     told = ", ".join(caption_words())
     return f"""---
@@ -116,11 +130,11 @@ Example: `a red sailboat on the sea at sunset, watercolor`
 Native sizes are 256 × 256, 320 × 192 and 192 × 320; sides must be multiples of 32. Guidance 3 to 6, 20 steps of DPM++
 2M. Load the text encoder with an explicit dtype on a CPU: transformers keeps the stored fp16 otherwise.
 
-## Limits
+{extras}## Limits
 
 It has never seen a photograph and knows nothing beyond the list above; words it has not met do nothing or harm. It is
-early in its training: times, places, styles and colours follow the words, the shapes of subjects are still vague, and
-two subjects or a count come out by chance. The autoencoder blurs fine hatching and dithering.
+early in its training: times, places, colours, counts and positions mostly follow the words; the shapes of subjects are
+still rough, and styles are hardly told apart. The autoencoder blurs fine hatching and dithering.
 
 ## Where it comes from
 
@@ -129,6 +143,40 @@ weights went in. Remake it with `python -m tools.mini all`. Weights and card are
 """
 
 
+EXTRAS = ("controlnet", "lora")
+"""Folders beside the pipeline's own that were trained on it."""
+
+
+def export_control(control: ControlNetModel, folder: Path, kind: str, figures: object) -> None:
+    """Write a ControlNet to `folder`/controlnet/`kind` in fp16, with what makes its guides of pictures."""
+    target = folder / "controlnet" / kind
+    target.mkdir(parents=True, exist_ok=True)
+    control.to(torch.float16).save_pretrained(target, safe_serialization=True)
+    (target / "pochade.json").write_text(json.dumps({"annotator": ANNOTATORS[kind]}) + "\n")
+    (target / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (target / "README.md").write_text(CONTROL_CARD.format(kind=kind, shown=SHOWN[kind]))
+
+
+SHOWN = {
+    "scribble": "a drawing in white lines on black, of everything or of the subjects alone",
+    "pose": "OpenPose's skeletons of 18 joints on black, in the colours of controlnet_aux",
+}
+CONTROL_CARD = """---
+license: cc0-1.0
+library_name: diffusers
+---
+
+# mini, ControlNet: {kind}
+
+Leads the model two folders up, and no other; stock `ControlNetModel` and the ControlNet pipelines of Stable Diffusion
+1.x load it. It is shown {shown}.
+
+It has no attention layers; a guide says where, the words say what. Like the model it was trained on pictures that
+`tools/mini` of the Pochade repository draws, and on nothing else. How long, is in training.json; how well it leads, in
+docs/mini.md of the repository. Public domain (CC0-1.0).
+"""
+#: Keys of the studio's own table in studio/annotators.py.
+ANNOTATORS = {"scribble": "scribble", "pose": "openpose"}
 #: What the studio starts with; Defaults of studio/request.py.
 RECOMMENDED = {
     "sampler": "DPM++ 2M",
@@ -143,7 +191,7 @@ RECOMMENDED = {
 def export(pipeline: StableDiffusionPipeline, folder: Path, facts: dict[str, str], figures: object) -> None:
     """Write the pipeline to `folder` in fp16, with `facts` in its card and `figures` as training.json.
 
-    A folder already there stays whole until the new one replaces it.
+    A folder already there stays whole until the new one replaces it; its extras are taken over.
     """
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -159,8 +207,11 @@ def export(pipeline: StableDiffusionPipeline, folder: Path, facts: dict[str, str
     write_preview(draft, pipeline.vae)
     (draft / "pochade.json").write_text(json.dumps(RECOMMENDED, indent=1) + "\n")
     (draft / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
+    for extra in EXTRAS:
+        if (folder / extra).exists():
+            shutil.copytree(folder / extra, draft / extra)
     megabytes = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file()) / 1e6
-    (draft / "README.md").write_text(model_card({**facts, "Size": f"{megabytes:.1f} MB in fp16"}))
+    (draft / "README.md").write_text(model_card({**facts, "Size": f"{megabytes:.1f} MB in fp16"}, beside(draft)))
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
         folder.rename(old)

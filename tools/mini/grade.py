@@ -63,8 +63,19 @@ class Judge(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
 
+def roughened(picture: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """A picture of 128² shifted, softened and with noise; and the shift, x and y in pixels."""
+    shift = rng.integers(-4, 5, size=2)
+    moved = np.concatenate([np.eye(2), shift[:, None]], 1).astype(np.float32)
+    result = cv2.warpAffine(picture, moved, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+    if rng.random() < 0.5:
+        result = cv2.GaussianBlur(result, (0, 0), float(rng.uniform(0.3, 1.2)))
+    noisy = result + rng.normal(0, float(rng.uniform(0, 8)), result.shape)
+    return noisy.clip(0, 255).astype(np.uint8), shift
+
+
 class JudgeTask:
-    """Name the attributes of rendered pictures, shifted, softened and with noise, so that small flaws do not matter."""
+    """Name the attributes of rendered pictures, roughened, so that small flaws do not matter."""
 
     def __init__(self, model: Judge, pictures: list[Pictures], batch: int, seed: int = 0) -> None:
         self.model = model
@@ -75,21 +86,12 @@ class JudgeTask:
     def samples_per_step(self) -> int:
         return self.batch
 
-    def roughened(self, picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        shift = np.array([[1, 0, rng.integers(-4, 5)], [0, 1, rng.integers(-4, 5)]], np.float32)
-        result = cv2.warpAffine(picture, shift, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
-        if rng.random() < 0.5:
-            result = cv2.GaussianBlur(result, (0, 0), float(rng.uniform(0.3, 1.2)))
-        noisy = result + rng.normal(0, float(rng.uniform(0, 8)), result.shape)
-        rough: NDArray[np.uint8] = noisy.clip(0, 255).astype(np.uint8)
-        return rough
-
     def prepare(self, step: int, rank: int) -> tuple[Tensor, list[Scene]]:
         """Pictures (N, 3, 128, 128) in −1…1 and their scenes."""
         rng = np.random.default_rng([SEED, self.seed, step, rank])
         sources = [self.pictures[int(i)] for i in rng.integers(len(self.pictures), size=self.batch)]
         picked = [(source, int(rng.integers(len(source)))) for source in sources]
-        batch = to_tensor(np.stack([self.roughened(source[index], rng) for source, index in picked]))
+        batch = to_tensor(np.stack([roughened(source[index], rng)[0] for source, index in picked]))
         return batch, [source.scenes[index] for source, index in picked]
 
     def loss(self, batch: tuple[Tensor, list[Scene]]) -> tuple[Tensor, dict[str, float]]:

@@ -22,9 +22,17 @@ _PLAIN_SHADE = (30.0, 26.0, 44.0)
 
 
 @dataclass(frozen=True, slots=True)
+class Drawing:
+    """`lines` is H×W, white lines on black; `keypoints` holds one (18, 3) array per person, in OpenPose order: x and y
+    in pixels, and 1 where the joint lies inside the picture."""
+
+    lines: NDArray[np.uint8]
+    keypoints: tuple[Keypoints, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rendering:
-    """`image` is H×W×3 RGB; `lines` is H×W, white lines on black; `keypoints` holds one (18, 3) array per person, in
-    OpenPose order: x and y in pixels, and 1 where the joint lies inside the picture."""
+    """`image` is H×W×3 RGB; the rest as in a `Drawing`."""
 
     image: NDArray[np.uint8]
     lines: NDArray[np.uint8]
@@ -142,12 +150,21 @@ def render(scene: Scene, rng: np.random.Generator, width: int = 256, height: int
     image = paint(scene.style, picture, rng)
     if factor == 2:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    keypoints = []
-    for joints in people:
-        pixels = joints * (short / _SIDE)
-        inside = np.array([0 <= x < width and 0 <= y < height for x, y in pixels])
-        keypoints.append(np.concatenate([pixels, inside[:, None]], 1).astype(np.float32))
-    return Rendering(image, _lines(shapes, width, height, short / _SIDE), tuple(keypoints))
+    return Rendering(image, _lines(shapes, width, height, short / _SIDE), _seen(people, width, height))
+
+
+def drawing(scene: Scene, rng: np.random.Generator, width: int, height: int, subjects_only: bool = False) -> Drawing:
+    """The drawing of the picture that `render` would paint with the same `rng`; painting is most of its work."""
+    stage, subjects, people = _compose(scene, rng, width, height)
+    shapes = subjects if subjects_only else [*stage.back, *subjects, *stage.front]
+    return Drawing(_lines(shapes, width, height, min(width, height) / _SIDE), _seen(people, width, height))
+
+
+def _seen(people: list[Keypoints], width: int, height: int) -> tuple[Keypoints, ...]:
+    """Joints in pixels, each with 1 where it lies inside the picture."""
+    pixels = [joints * (min(width, height) / _SIDE) for joints in people]
+    inside = [((joints >= 0) & (joints < (width, height))).all(1, keepdims=True) for joints in pixels]
+    return tuple(np.concatenate(pair, 1).astype(np.float32) for pair in zip(pixels, inside, strict=True))
 
 
 def _lines(shapes: list[Shape], width: int, height: int, scale: float) -> NDArray[np.uint8]:

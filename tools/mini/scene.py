@@ -137,11 +137,18 @@ def _sample_thing(rng: np.random.Generator, count: int = 1) -> Thing:
     pick = int(rng.integers(len(SUBJECTS) + 2))
     name = SUBJECTS[pick] if pick < len(SUBJECTS) else "person"
     color = _choose(rng, tuple(COLORS))
-    if name != "person":
-        return Thing(name, color, count)
-    pose = FREE_POSE if rng.random() < 0.2 else _choose(rng, POSES)
+    return _person(rng, color, count) if name == "person" else Thing(name, color, count)
+
+
+def _person(rng: np.random.Generator, color: str, count: int = 1, free: float = 0.2) -> Thing:
+    """`free`: how often the joints are at random angles."""
+    pose = FREE_POSE if rng.random() < free else _choose(rng, POSES)
     look = None if rng.random() < 0.4 else _choose(rng, LOOKS)
-    return Thing(name, color, count, pose, look)
+    return Thing("person", color, count, pose, look)
+
+
+def _time(rng: np.random.Generator, place: str) -> str:
+    return "night" if place == "space" else _choose(rng, TIMES)
 
 
 def _sample_any(rng: np.random.Generator, styles: tuple[str, ...]) -> Scene:
@@ -169,8 +176,7 @@ def _sample_any(rng: np.random.Generator, styles: tuple[str, ...]) -> Scene:
     place = _choose(rng, PLACES)
     if any(thing.name in SWIMMING for thing in things) and rng.random() < 0.6:
         place = "sea" if rng.random() < 0.7 else "lake"
-    time = "night" if place == "space" else _choose(rng, TIMES)
-    return Scene(things, style, place, time, None, position, size)
+    return Scene(things, style, place, _time(rng, place), None, position, size)
 
 
 def sample_scene(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> Scene:
@@ -193,7 +199,7 @@ def sample_simple(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) ->
             plain = _choose(rng, tuple(COLORS))
         else:
             place = _choose(rng, PLACES)
-            time = "night" if place == "space" else _choose(rng, TIMES)
+            time = _time(rng, place)
         scene = Scene(things, _choose(rng, styles), place, time, plain, position, size)
         clear = len({thing.name for thing in things}) == len(things) and plain not in {thing.color for thing in things}
         if clear and not held_out(scene):
@@ -205,4 +211,17 @@ def sample_held_out(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) 
     while True:
         scene = _sample_any(rng, styles)
         if held_out(scene):
+            return scene
+
+
+def sample_people(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> Scene:
+    """Draw a scene to learn poses from: mostly one person, half of them in a pose that has no name."""
+    while True:
+        person = _person(rng, _choose(rng, tuple(COLORS)), 1 if rng.random() < 0.8 else 2, free=0.5)
+        plain = _choose(rng, tuple(COLORS)) if rng.random() < 0.4 else None
+        place = _choose(rng, PLACES) if plain is None else None
+        time = None if place is None else _time(rng, place)
+        size = "large" if person.count == 1 and rng.random() < 0.4 else None
+        scene = Scene((person,), _choose(rng, styles), place, time, plain, None, size)
+        if plain != person.color and not held_out(scene):
             return scene

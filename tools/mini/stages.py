@@ -13,7 +13,18 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
 from tools.mini.captions import caption
-from tools.mini.data import LARGE, SEED, SIMPLE, SMALL, Latents, Pictures, encode_shards, render_all, render_shards
+from tools.mini.data import (
+    LARGE,
+    PEOPLE,
+    SEED,
+    SIMPLE,
+    SMALL,
+    Latents,
+    Pictures,
+    encode_shards,
+    render_all,
+    render_shards,
+)
 from tools.mini.export import assemble, export, load_pipeline
 from tools.mini.grade import Grade, Judge, JudgeTask, Look, draw, grade, sheet
 from tools.mini.grow import grow, is_outer
@@ -37,14 +48,19 @@ from tools.mini.vae import VaeTask, encode, fingerprint, load_vae, new_vae, reco
 BUCKETS = {"small": SMALL, "large": LARGE}
 CHANNELS = {"small": SMALL_CHANNELS, "large": (SMALL_CHANNELS[0], *SMALL_CHANNELS)}
 # Four times the pixels show through more noise: shapes are decided at later steps.
-FOCUS = {"small": Focus(), "large": Focus(steps=(1.8, 0.9))}
+FOCUS = {"small": Focus(), "large": Focus(steps=(1.5, 1.0))}
 EVEN = Focus(subject=0.0, steps=None)
+# An outer level that saw mostly noise draws grain: strokes and edges are decided at the clearer half of the steps.
+DETAIL = Focus(subject=1.0, steps=(-0.2, 1.0), simple=0.3)
 OUTER_STEPS = 200
+# What is trained on the finished model brings its own figures.
+OF_THE_MODEL = ("text", "reading", "vae", "psnr", "decoder", "unet-small", "unet-large")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`batch` is per worker; `minutes` counts from the stage's first step over all its restarts."""
+    """`batch` is per worker; `minutes` counts from the stage's first step over all its restarts; `detail`: the denoiser
+    looks at strokes and edges instead of shapes."""
 
     root: Path = Path(".mini")
     device: str = "cpu"
@@ -54,10 +70,17 @@ class Options:
     learning_rate: float = 1e-3
     cooldown: float = 0.0
     ema: float = 0.999
+    detail: bool = False
 
-    def plan(self) -> Plan:
+    def plan(self, muon: bool = False) -> Plan:
         return Plan(
-            self.learning_rate, self.minutes, cooldown=self.cooldown, ema=self.ema, device=self.device, save_minutes=2.5
+            self.learning_rate,
+            self.minutes,
+            cooldown=self.cooldown,
+            ema=self.ema,
+            save_minutes=2.5,
+            device=self.device,
+            muon=muon,
         )
 
     def run(self, name: str) -> Path:
@@ -77,9 +100,10 @@ def note(root: Path, stage: str, figures: dict[str, object]) -> None:
 
 
 def data(options: Options, size: str, count: int) -> None:
-    """Render `count` pictures of all kinds of scenes, and half as many of simple ones."""
+    """Render `count` pictures of all kinds of scenes, half as many of simple ones, and a quarter of people."""
     render_all(options.root, BUCKETS[size], count, options.workers)
     render_shards(options.root, SIMPLE[size], count // 2, options.workers)
+    render_shards(options.root, PEOPLE[size], count // 4, options.workers)
 
 
 def _vae(team: Team, options: Options) -> None:
@@ -145,12 +169,13 @@ def text(options: Options) -> None:
     reader.encoder.save_pretrained(frozen)
 
 
-def _sources(team: Team, options: Options, size: str) -> list[Latents]:
-    """The latents of all buckets of `size`, made on the way where they are missing."""
+def sources(team: Team, options: Options, size: str, people: bool = False) -> list[Latents]:
+    """The latents of all buckets of `size`, or of `people` alone, made on the way where they are missing."""
     model = load_vae(options.root / "vae").to(options.device)
     encoder = fingerprint(model)
     # A denoiser that no longer sees small pictures forgets them: they stay in, and cost little.
-    buckets = (*BUCKETS[size], SIMPLE[size], *([SMALL[0]] if size == "large" else []))
+    every = (*BUCKETS[size], SIMPLE[size], *([SMALL[0]] if size == "large" else []))
+    buckets = (PEOPLE[size],) if people else every
     for bucket in buckets:
         encode_shards(options.root, bucket, encoder, lambda batch: encode(model, batch), (team.rank, team.size))
     team.wait()
@@ -159,10 +184,11 @@ def _sources(team: Team, options: Options, size: str) -> list[Latents]:
 
 def _unet(team: Team, options: Options, size: str) -> None:
     torch.manual_seed(0)
-    latents = _sources(team, options, size)
+    latents = sources(team, options, size)
     words = load_text_encoder(options.root / "text_encoder").to(options.device)
     condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
     grown, checkpoint = options.run("unet-grown"), options.run(f"unet-{size}")
+    plan = options.plan(muon=True)
     denoiser = new_unet(CHANNELS[size])
     if size == "large" and not checkpoint.exists():
         small = new_unet(CHANNELS["small"])
@@ -170,13 +196,15 @@ def _unet(team: Team, options: Options, size: str) -> None:
         fresh = grow(small, torch.from_numpy(latents[0].batch(np.arange(24))))
         for name, parameter in fresh.named_parameters():
             parameter.requires_grad_(is_outer(name))
-        task = UnetTask(_quick(fresh, options), latents, condition, options.batch, focus=EVEN)
-        train(task, replace(options.plan(), steps=OUTER_STEPS, minutes=math.inf), team, grown, report=say)
-    task = UnetTask(_quick(denoiser, options), latents, condition, options.batch, focus=FOCUS[size])
-    train(task, options.plan(), team, checkpoint, start=grown if size == "large" else None, report=say)
+        task = UnetTask(quick(fresh, options), latents, condition, options.batch, focus=EVEN)
+        train(task, replace(plan, steps=OUTER_STEPS, minutes=math.inf), team, grown, report=say)
+    task = UnetTask(
+        quick(denoiser, options), latents, condition, options.batch, focus=DETAIL if options.detail else FOCUS[size]
+    )
+    train(task, plan, team, checkpoint, start=grown if size == "large" else None, report=say)
 
 
-def _quick(denoiser: UNet2DConditionModel, options: Options) -> UNet2DConditionModel:
+def quick(denoiser: UNet2DConditionModel, options: Options) -> UNet2DConditionModel:
     """The fused attention's backward pass is slow on a CPU for so few tokens: it took a sixth of every step."""
     if options.device == "cpu":
         denoiser.set_attn_processor(AttnProcessor())
@@ -238,7 +266,8 @@ def write(options: Options, folder: Path, sizes: tuple[str, ...]) -> None:
         load_tokenizer(options.root / "tokenizer"),
         denoiser.eval(),
     )
-    figures = json.loads((options.root / "figures.json").read_text())
+    kept = json.loads((options.root / "figures.json").read_text())
+    figures = {stage: kept[stage] for stage in OF_THE_MODEL if stage in kept}
     export(pipeline, folder, facts(figures), figures)
 
 
@@ -260,7 +289,7 @@ def adopt(options: Options, folder: Path) -> None:
     size = next(size for size, channels in CHANNELS.items() if channels == tuple(denoiser.config["block_out_channels"]))
     done = figures[f"unet-{size}"]
     average = MovingAverage(denoiser, options.ema)
-    state = State(denoiser, new_optimizer(denoiser, options.plan()), average)
+    state = State(denoiser, new_optimizer(denoiser, options.plan(muon=True)), average)
     state.step, state.samples, state.seconds = done["steps"], done["samples"], done["minutes"] * 60
     state.save(options.run(f"unet-{size}"))
 

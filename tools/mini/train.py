@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tools.mini.optimizer import Muon, Optimizer, adam
 from tools.mini.parallel import Team
 
 Batch = TypeVar("Batch")
@@ -51,6 +52,8 @@ class Plan:
     ema: float = 0.999
     save_minutes: float = 3.0
     device: str = "cpu"
+    muon: bool = False
+    """Orthogonal steps for matrices instead of Adam's."""
 
     def progress(self, step: int, seconds: float) -> float:
         by_time = seconds / (self.minutes * 60) if self.minutes > 0 else 1.0
@@ -89,7 +92,7 @@ class State:
     """One training run: the model with its optimizer and average, and how far it is."""
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     average: MovingAverage
     step: int = 0
     samples: int = 0
@@ -134,9 +137,8 @@ def load_average(path: Path, model: nn.Module) -> tuple[int, int, float]:
     return step, samples, seconds
 
 
-def new_optimizer(model: nn.Module, plan: Plan) -> torch.optim.AdamW:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(trained, plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True)
+def new_optimizer(model: nn.Module, plan: Plan) -> Optimizer:
+    return (Muon if plan.muon else adam)(model, plan.learning_rate, plan.weight_decay)
 
 
 def begin(task: Task[Batch], plan: Plan, checkpoint: Path, start: Path | None = None) -> State:

@@ -1,15 +1,18 @@
 """The denoiser: Stable Diffusion 1.x in small, on latents of a quarter of the picture's sides."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers import ControlNetModel, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tools.mini.captions import caption
-from tools.mini.data import SEED, Latents
+from tools.mini.data import SEED, Bucket
+from tools.mini.scene import Scene
 from tools.mini.text import WIDTH, Conditioner, token_ids
 from tools.mini.train import step_noise
 
@@ -43,8 +46,8 @@ class Focus:
 
 
 def new_unet(channels: tuple[int, ...] = CHANNELS) -> UNet2DConditionModel:
-    """Plain convolutions on the fine levels, attention to the words on the two coarse ones."""
-    plain = len(channels) - 2
+    """Plain convolutions on the fine levels, attention to the words on the three coarse ones."""
+    plain = len(channels) - 3
     return UNet2DConditionModel(
         sample_size=64,
         in_channels=4,
@@ -54,8 +57,8 @@ def new_unet(channels: tuple[int, ...] = CHANNELS) -> UNet2DConditionModel:
         cross_attention_dim=WIDTH,
         attention_head_dim=4,
         norm_num_groups=16,
-        down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * 2,
-        up_block_types=("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",) * plain,
+        down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * 3,
+        up_block_types=("CrossAttnUpBlock2D",) * 3 + ("UpBlock2D",) * plain,
     )
 
 
@@ -65,14 +68,31 @@ def sampler() -> DPMSolverMultistepScheduler:
 
 
 class NoisyBatch(NamedTuple):
-    """Token ids (N, 77), latents and their noise (N, 4, H/4, W/4), the steps 0…999 (N) they are mixed at, and the share
-    of each latent cell that subjects take (N, H/4, W/4)."""
+    """Token ids (N, 77), latents and their noise (N, 4, H/4, W/4), the steps 0…999 (N) they are mixed at, the share of
+    each latent cell that subjects take (N, H/4, W/4), and what a ControlNet is shown (N, 3, H, W), if there is one."""
 
     ids: Tensor
     clean: Tensor
     noise: Tensor
     times: Tensor
     subjects: Tensor
+    guides: Tensor | None = None
+
+
+class Source(Protocol):
+    """Latents of scenes of one size: `Latents` of pictures on disk, or others."""
+
+    @property
+    def bucket(self) -> Bucket: ...
+
+    @property
+    def scenes(self) -> list[Scene]: ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: NDArray[np.int64]) -> NDArray[np.float32]: ...
+
+    def subjects(self, indices: NDArray[np.int64]) -> NDArray[np.float32]: ...
 
 
 class UnetTask:
@@ -84,10 +104,12 @@ class UnetTask:
     the model cannot read the picture's mean colour off the noisiest step and has to take it from the words.
     """
 
+    silent = NO_CAPTION
+
     def __init__(
         self,
-        model: UNet2DConditionModel,
-        latents: list[Latents],
+        model: UNet2DConditionModel | ControlNetModel,
+        latents: Sequence[Source],
         condition: Conditioner,
         batch: int,
         seed: int = 0,
@@ -105,7 +127,7 @@ class UnetTask:
     def samples_per_step(self) -> int:
         return self.batch
 
-    def bucket(self, step: int) -> Latents:
+    def bucket(self, step: int) -> Source:
         """The same picture size for the whole team in one step: mostly the square one, else one of the others."""
         rng = np.random.default_rng([SEED, self.seed, step])
         if self.simple and rng.random() < self.focus.simple:
@@ -126,13 +148,25 @@ class UnetTask:
         rng = np.random.default_rng([SEED, self.seed, step, rank])
         source = self.bucket(step)
         picked = rng.integers(len(source), size=self.batch)
-        texts = ["" if rng.random() < NO_CAPTION else caption(source.scenes[i], rng) for i in picked]
+        texts = ["" if rng.random() < self.silent else caption(source.scenes[i], rng) for i in picked]
         clean = torch.from_numpy(source.batch(picked))
         noise = step_noise(clean.shape, self.seed, step, rank)
         offset = torch.from_numpy(rng.normal(size=(self.batch, clean.shape[1], 1, 1)).astype(np.float32))
         times = self._times(rng)
         ids = token_ids(self.condition.tokenizer, texts)
-        return NoisyBatch(ids, clean, noise + OFFSET_NOISE * offset, times, torch.from_numpy(source.subjects(picked)))
+        subjects, guides = self.weighed(source, picked, rng)
+        return NoisyBatch(ids, clean, noise + OFFSET_NOISE * offset, times, subjects, guides)
+
+    def weighed(
+        self, source: Source, picked: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Which latent cells the loss looks at, and what a ControlNet is shown."""
+        return torch.from_numpy(source.subjects(picked)), None
+
+    def predict(self, noisy: Tensor, times: Tensor, words: Tensor, guides: Tensor | None) -> Tensor:
+        velocity = self.model(noisy, times, words, return_dict=False)[0]
+        assert isinstance(velocity, Tensor)
+        return velocity
 
     def loss(self, batch: NoisyBatch) -> tuple[Tensor, dict[str, float]]:
         device = self.model.device
@@ -141,7 +175,7 @@ class UnetTask:
         alpha = self.alphas[times].view(-1, 1, 1, 1).to(device)
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        predicted = self.model(noisy, times.to(device), words, return_dict=False)[0]
+        predicted = self.predict(noisy, times.to(device), words, batch.guides)
         squares = (predicted.float() - velocity).pow(2).mean(1)
         cells = 1 + self.focus.subject * batch.subjects.to(device)
         errors = (squares * cells).sum((1, 2)) / cells.sum((1, 2))
