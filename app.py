@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from studio.gate import Gate
     from studio.jobs import Jobs
     from studio.people import People
+    from studio.prompt_help import Helper
     from studio.request import GenerationResult
     from studio.settings import Settings
+    from studio.vocabulary import Vocabulary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,19 +68,25 @@ def keep_safe(settings: Settings) -> int:
 
 def once(settings: Settings) -> int:
     """Draw the requests of a JSON file and print one line of JSON for each picture."""
+    from studio import known
     from studio.catalog import Catalog
+    from studio.credentials import Credentials
     from studio.headless import draw, read
+    from studio.marks import Marks
     from studio.presets import Presets
+    from studio.rules import RuleBook
     from studio.settings import EMBEDDED, PRESETS
 
     assert settings.once is not None
+    rules, well_known = RuleBook(settings.data_dir).rules, known.read(PRESETS)
     catalog = Catalog(EMBEDDED, settings.model_folders, settings.data_dir)
     presets = Presets(PRESETS, settings.data_dir)
+    marks = Marks(Credentials(settings.data_dir / "credentials"), lambda: rules)
     requests = read(settings.once, catalog, presets, settings.max_pixels)
     from studio.diffusion.local import LocalEngine  # seconds of PyTorch, spent once there is something to draw
 
     engine = LocalEngine(_engine_options(settings))
-    for line in draw(requests, engine, settings.out, catalog):
+    for line in draw(requests, engine, settings.out, catalog, lambda spec: known.terms(spec, well_known), marks.finish):
         print(line, flush=True)
     return 0
 
@@ -87,7 +95,6 @@ def serve(settings: Settings) -> int:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     from studio import journal
-    from studio.errors import StudioError
 
     private = _is_private(settings)
     journal.write(settings.log_format, settings.log_level)
@@ -97,17 +104,33 @@ def serve(settings: Settings) -> int:
         with _studio(settings) as (gate, jobs, people):
             keys = people.terminal_keys() if private else None
             _announce(f"http://{_readable(settings.host)}:{port}{settings.root_path}", keys)
-            if settings.share:
-                from studio.ui.share import open_tunnel
-
-                try:
-                    address = open_tunnel(port)
-                    gate.allow(address.partition("://")[2].strip("/"))
-                    _announce(address, keys)
-                except StudioError as offline:
-                    print(offline, file=sys.stderr, flush=True)
-            _run(gate, jobs, listener, settings)
+            with _shared(gate, port, keys) if settings.share else nullcontext():
+                _run(gate, jobs, listener, settings)
     return 0
+
+
+@contextmanager
+def _shared(gate: Gate, port: int, keys: tuple[str, str] | None) -> Iterator[None]:
+    """A public link for as long as the studio runs, or a sentence that says why there is none."""
+    from studio.errors import StudioError
+    from studio.ui.share import PublicLink
+
+    def host(address: str) -> str:
+        return address.partition("://")[2].strip("/")
+
+    def opened(address: str) -> None:
+        gate.allow(host(address))
+        _announce(address, keys)
+
+    link = PublicLink(port, opened, lambda address: gate.forget(host(address)))
+    try:
+        link.open()
+    except StudioError as offline:
+        print(offline, file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        link.close()
 
 
 def _is_private(settings: Settings) -> bool:
@@ -136,26 +159,40 @@ def _studio(settings: Settings) -> Iterator[tuple[Gate, Jobs, People]]:
 
     from studio import known, plan
     from studio.access import OWNER, owner_of
+    from studio.api import control as control_routes
     from studio.api import engine as engine_routes
     from studio.api import health, house
     from studio.api import hub as hub_routes
+    from studio.api import marks as marks_routes
     from studio.api import models as models_routes
     from studio.api import people as people_routes
+    from studio.api import poses as poses_routes
+    from studio.api import presets as presets_routes
     from studio.api import prompts as prompts_routes
     from studio.api import queue as queue_routes
+    from studio.api import upkeep as upkeep_routes
+    from studio.api import words as words_routes
+    from studio.api import xray as xray_routes
     from studio.catalog import Catalog
     from studio.catalog_watch import Watch
+    from studio.credentials import Credentials
     from studio.downloads import Downloads
     from studio.gallery import Gallery
     from studio.gate import Gate
     from studio.hub import Hub
     from studio.jobs import Jobs
+    from studio.marks import Marks
+    from studio.own_presets import OwnPresets
     from studio.people import People
+    from studio.pose_shelf import Shelf
     from studio.presets import Presets
     from studio.quotas import Limits, QuietHours
+    from studio.retention import Retention
+    from studio.rules import RuleBook
     from studio.settings import ASSETS, EMBEDDED, PRESETS
     from studio.ui import shell
     from studio.ui.fence import Fence
+    from studio.vocabulary import Vocabulary
     from studio.worker import ProcessEngine
 
     def limits(owner: str) -> Limits:
@@ -173,18 +210,25 @@ def _studio(settings: Settings) -> Iterator[tuple[Gate, Jobs, People]]:
         return people.is_shown(picture, person) and not gallery.record(picture).trashed
 
     def keep(result: GenerationResult, job: str, index: int, owner: str) -> str:
-        title = catalog.find(result.request.model).title
-        record = gallery.add(result, job=job, index=index, owner=owner, title=title)
+        spec = catalog.find(result.request.model)
+        terms = known.terms(spec, well_known)
+        record = gallery.add(result, job=job, index=index, owner=owner, title=spec.title, licence=terms)
         metrics.saved(result)
         return record.id
 
     private, quiet = _is_private(settings), QuietHours.of(settings.quiet_hours)
     people, metrics = People(settings.data_dir / "people.sqlite3"), health.Metrics()
-    engine = ProcessEngine(_engine_options(settings))
+    options = _engine_options(settings)
+    engine = ProcessEngine(options)
     try:
         catalog = Catalog(EMBEDDED, settings.model_folders, settings.data_dir)
         presets = Presets(PRESETS, settings.data_dir)
-        gallery = Gallery(settings.data_dir, settings.filename)
+        well_known, hub = known.read(PRESETS), Hub()
+        vocabulary = Vocabulary(PRESETS, settings.data_dir, presets)
+        helper = _helper(settings, vocabulary)
+        rules = RuleBook(settings.data_dir)
+        marks = Marks(Credentials(settings.data_dir / "credentials"), lambda: rules.rules)
+        gallery = Gallery(settings.data_dir, settings.filename, marks.finish)
         gallery.reconcile()
         jobs = Jobs(
             settings.data_dir / "jobs.sqlite3",
@@ -195,27 +239,39 @@ def _studio(settings: Settings) -> Iterator[tuple[Gate, Jobs, People]]:
             keep=keep,
             limits=limits,
             quiet=quiet,
+            checks=lambda owner: options.safety is not None and rules.rules.checks(owner),
         )
         metrics.register(health.StudioFigures(jobs, people, lambda: engine.status))
         watch = Watch(catalog)
-        well_known, hub = known.read(PRESETS), Hub()
+        retention = Retention(gallery, lambda: rules.rules)
+        retention.start()
         downloads = Downloads(hub, settings.downloads, well_known, catalog.refresh)
         try:
             app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
             about_models = APIRouter(dependencies=[Depends(people_routes.viewers_only_look)])
-            about_models.include_router(engine_routes.router(engine, owner_of, catalog.find))
+            about_models.include_router(engine_routes.router(engine, owner_of, catalog.find, catalog.choices.run_in))
             about_models.include_router(models_routes.router(catalog, owner_of, well_known))
+            about_models.include_router(control_routes.router(engine, catalog, settings.models_dir))
+            shelf = Shelf(PRESETS, settings.data_dir)
+            about_models.include_router(poses_routes.router(shelf, engine, settings.max_pixels))
             about_models.include_router(hub_routes.router(hub, downloads, catalog, well_known, owner_of))
             house.install(
                 app,
-                house.router(jobs, gallery, owner_of, lambda: engine.status, is_shown),
+                house.router(jobs, gallery, owner_of, lambda: engine.status, marks, is_shown, people.tells_prompt),
+                marks_routes.router(
+                    rules, marks, catalog, settings.max_pixels, owner_of, checker=options.safety is not None
+                ),
                 people_routes.router(people, jobs, gallery, settings.root_path.rstrip("/"), asked=private),
+                upkeep_routes.router(gallery, people, retention, owner_of),
                 queue_routes.router(jobs, settings.data_dir, owner_of),
                 health.router(metrics, gallery, lambda: engine.status, owner_of),
                 prompts_routes.router(jobs, gallery, catalog, presets, owner_of),
+                presets_routes.router(presets, OwnPresets(settings.data_dir), PRESETS, settings.data_dir, owner_of),
+                xray_routes.router(jobs, gallery, presets, owner_of),
+                words_routes.router(catalog, presets, vocabulary, helper),
                 about_models,
             )
-            page = shell.build(shell.Studio(jobs, catalog, presets, gallery, settings))
+            page = shell.build(shell.Studio(jobs, catalog, presets, gallery, settings, well_known))
             gr.mount_gradio_app(app, page, path="/", **shell.mount_options(ASSETS, settings.root_path))
             gate = Gate(
                 health.Timed(Fence(app), metrics),
@@ -227,7 +283,9 @@ def _studio(settings: Settings) -> Iterator[tuple[Gate, Jobs, People]]:
             yield gate, jobs, people
         finally:
             jobs.close()
+            helper.close()
             downloads.close()
+            retention.close()
             watch.close()
             catalog.close()
             gallery.close()
@@ -236,7 +294,24 @@ def _studio(settings: Settings) -> Iterator[tuple[Gate, Jobs, People]]:
         people.close()
 
 
+def _helper(settings: Settings, vocabulary: Vocabulary) -> Helper:
+    """Who helps with prompts.
+
+    Raises:
+        ModelError: a folder without a language model was named.
+    """
+    from studio import prompt_writer
+    from studio.prompt_help import Endpoint, Rules
+
+    if not settings.prompt_help:
+        return Rules(vocabulary)
+    if "://" in settings.prompt_help:
+        return Endpoint(settings.prompt_help, settings.prompt_help_model, settings.prompt_help_key)
+    return prompt_writer.Local(prompt_writer.find(settings.prompt_help), threads=settings.threads)
+
+
 def _engine_options(settings: Settings) -> EngineOptions:
+    from studio import safety
     from studio.engine import EngineOptions
     from studio.settings import EMBEDDED
 
@@ -253,6 +328,7 @@ def _engine_options(settings: Settings) -> EngineOptions:
         memory=settings.memory,
         card_memory=settings.card_memory,
         mode=settings.mode,
+        safety=safety.find(settings.model_folders, settings.safety_checker),
     )
 
 
@@ -294,6 +370,7 @@ def _listen(host: str, port: int) -> socket:
 
 def _run(gate: Gate, jobs: Jobs, listener: socket, settings: Settings) -> None:
     import asyncio
+    import signal
 
     import uvicorn
 
@@ -311,7 +388,9 @@ def _run(gate: Gate, jobs: Jobs, listener: socket, settings: Settings) -> None:
         server_header=False,
         forwarded_allow_ips=list(settings.trusted_proxy),
     )
-    with suppress(KeyboardInterrupt):  # raised once more by uvicorn after it has shut down
+    # uvicorn raises once more what it was stopped with, after it has shut down; the rest is to be closed then, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
         Server(config).run(sockets=[listener])
 
 

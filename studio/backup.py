@@ -20,7 +20,7 @@ from studio.errors import BadRequest, DiskFull, NotFound, ReadOnly
 
 _MANIFEST: Final = "backup.json"
 #: What can be made again, or belongs to one start.
-_LEFT_OUT: Final = frozenset({"thumbs", "studio.lock", _MANIFEST})
+_LEFT_OUT: Final = frozenset({"thumbs", "credentials", "studio.lock", _MANIFEST})
 _CHUNK: Final = 2**20
 
 

@@ -220,16 +220,20 @@ def _faded(mask: Image.Image, blur: int, soft: bool) -> tuple[Image.Image, Image
     faded = feathered(mask, blur)
     if soft:
         return faded, faded.point([min(level * _STEEPNESS, 255) for level in range(256)])
-    # All that was painted, however lightly, is drawn anew; how much of it shows is another matter.
-    anew = np.maximum(np.asarray(mask) > 0, np.asarray(faded) >= 128)
+    # What shows, however faintly, is drawn anew: a denoiser draws an edge where its mask ends, to be seen by nobody.
+    anew = np.asarray(faded) > 0
     return Image.fromarray(np.where(anew, np.uint8(255), np.uint8(0))), faded
 
 
 def feathered(mask: Image.Image, blur: int) -> Image.Image:
-    """`mask` grown by `blur` pixels and faded out within as many again and a half; nothing painted gets lighter."""
+    """`mask`, and an even ramp from its edge down to nothing 2 · `blur` pixels away; nothing painted gets lighter.
+
+    Where two pictures pass into each other they add to every slope, the less the longer the ramp: an even one is, for
+    its length, the least steep.
+    """
     if not blur:
         return mask
-    wide = Image.fromarray(dilated(np.asarray(mask), blur)).filter(ImageFilter.GaussianBlur(blur / 2))
+    wide = Image.fromarray(dilated(np.asarray(mask), blur)).filter(ImageFilter.BoxBlur(blur))
     return Image.fromarray(np.maximum(np.asarray(mask), np.asarray(wide)))
 
 

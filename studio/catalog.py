@@ -19,6 +19,7 @@ from studio.catalog_names import Names
 from studio.catalog_scan import EMBEDDED, Entry, Group, Scan, scan
 from studio.errors import ModelError, NotFound
 from studio.hashes import SHA256, TENSORS
+from studio.recognise import fits
 from studio.request import ModelSpec
 from studio.specs import ControlNetSpec, EmbeddingSpec, EncoderSpec, LoraSpec, PartSpec, VaeSpec
 
@@ -130,6 +131,10 @@ class Catalog:
 
     def controlnets(self) -> tuple[ControlNetSpec, ...]:
         return self._all(ControlNetSpec)
+
+    def controlnets_of(self, model: ModelSpec) -> tuple[ControlNetSpec, ...]:
+        """Those made for models of its family."""
+        return tuple(net for net in self.controlnets() if not net.families or fits(net.families, model.family))
 
     def encoders(self) -> tuple[EncoderSpec, ...]:
         return self._all(EncoderSpec)

@@ -1,4 +1,5 @@
-"""What the owner decided about models: the one to start with, and notes on any. A small JSON file among the data."""
+"""What the owner decided about models: the one to start with, how they are run, and notes on any. A small JSON file
+among the data."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from studio.errors import DiskFull, ReadOnly
 
 FILE: Final = "models.json"
 MAX_NOTES: Final = 4000
+AUTO: Final = "auto"
 
 
 class _Stored(BaseModel):
@@ -22,6 +24,7 @@ class _Stored(BaseModel):
 
     default: str = ""
     notes: dict[str, str] = Field(default_factory=dict)
+    modes: dict[str, str] = Field(default_factory=dict)
 
 
 class Choices:
@@ -46,6 +49,23 @@ class Choices:
     def notes(self) -> Mapping[str, str]:
         """Notes by what they are on (`Entry.id`)."""
         return self._stored.notes
+
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """The mode a model is run in, by its key, where it is not chosen by the room there is."""
+        return self._stored.modes
+
+    def run_in(self, key: str, mode: str) -> None:
+        """`auto`: as the room allows.
+
+        Raises:
+            DiskFull, ReadOnly: nothing has changed.
+        """
+        with self._lock:
+            modes = {**self._stored.modes, key: mode}
+            self._save(
+                self._stored.model_copy(update={"modes": {key: name for key, name in modes.items() if name != AUTO}})
+            )
 
     def set_default(self, key: str) -> None:
         """Raises:

@@ -110,7 +110,7 @@ def _recognised(header: Header, name: str) -> Recognised | None:
 
 def _unfit(found: Recognised, place: Place) -> str:
     """Why a file that is what it seems can still not be used; "" if it can."""
-    if found.kind == "adapter":
+    if found.kind == "adapter" and found.content != "t2i-adapter":
         return f"“{place.path.name}” is an adapter ({found.content}), which this studio cannot use yet."
     if place.path.suffix.casefold() == ".gguf" and found.kind not in ("checkpoint", "denoiser", "text-encoder"):
         return f"“{place.path.name}” is a GGUF file of a kind that only works as .safetensors."

@@ -11,11 +11,12 @@ from typing import Final, TypeGuard
 from pydantic import TypeAdapter, ValidationError
 
 from studio import families
+from studio.abilities import samplers_of
 from studio.catalog_places import PICKLES, read_json
 from studio.errors import ModelError
 from studio.family import Family
 from studio.request import Defaults, Guidance, ModelSpec, Side, Steps
-from studio.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
+from studio.samplers import AUTOMATIC, SCHEDULES, Sampler
 
 #: Weights up to this many bytes are hashed while scanning; larger ones when somebody asks for their digest.
 _QUICKLY_HASHED: Final = 128 * 2**20
@@ -58,7 +59,7 @@ def spec(key: str, folder: Path, digest: Digest, *, embedded: bool = False) -> M
         size_bytes=sum(file.stat().st_size for file in files),
         digest=digest(denoiser_weights(folder))[:10] if small else "",
         licence=_licence(folder / "README.md"),
-        defaults=_stated(_defaults(family, name, unet, vae), card, key),
+        defaults=_stated(_defaults(family, name, unet, vae), card, key, samplers_of(family)),
     )
 
 
@@ -109,7 +110,7 @@ _BOUNDS: Final[Mapping[str, TypeAdapter[int] | TypeAdapter[float]]] = {
 }
 
 
-def _stated(usual: Defaults, card: Facts, key: str) -> Defaults:
+def _stated(usual: Defaults, card: Facts, key: str, samplers: Mapping[str, Sampler]) -> Defaults:
     """What the model's maker recommends in `pochade.json`, where it makes sense."""
     stated: dict[str, object] = {}
     for name in (field.name for field in fields(Defaults) if field.name in card):
@@ -119,9 +120,9 @@ def _stated(usual: Defaults, card: Facts, key: str) -> Defaults:
             log.warning("The model %s recommends an impossible %s; ignored.", key, name)
     defaults = replace(usual, **stated)  # type: ignore[arg-type]
     wanted: tuple[object, object] = (defaults.sampler, defaults.scheduler)
-    sampler = SAMPLERS.get(defaults.sampler) if all(isinstance(name, str) for name in wanted) else None
+    sampler = samplers.get(defaults.sampler) if all(isinstance(name, str) for name in wanted) else None
     if sampler is None or defaults.scheduler not in SCHEDULES:
-        log.warning("The model %s recommends a sampler or schedule nobody knows; ignored.", key)
+        log.warning("The model %s recommends a sampler or schedule it cannot follow; ignored.", key)
         return replace(defaults, sampler=usual.sampler, scheduler=usual.scheduler)
     if defaults.scheduler not in sampler.schedules:
         return replace(defaults, scheduler=AUTOMATIC)

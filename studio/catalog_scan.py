@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -11,7 +11,7 @@ from typing import Final, Literal
 from studio import catalog_folder, families
 from studio.catalog_facts import Facts, examine
 from studio.catalog_index import Known, written
-from studio.catalog_places import Place, Root, Walk, roots
+from studio.catalog_places import Place, Root, Walk, read_json, roots
 from studio.errors import ModelError
 from studio.family import Family
 from studio.request import Defaults, ModelSpec
@@ -29,7 +29,7 @@ _GROUPS: Final[Mapping[str, Group]] = {
     "lora": "lora",
     "embedding": "embedding",
     "vae": "vae",
-    "controlnet": "controlnet",
+    **dict.fromkeys(("controlnet", "adapter"), "controlnet"),
     "text-encoder": "text-encoder",
 }
 _SPECS: Final[Mapping[Group, type[PartSpec]]] = {
@@ -42,6 +42,7 @@ _SPECS: Final[Mapping[Group, type[PartSpec]]] = {
 #: diffusers classes of components that are of use by themselves → what they count as.
 _COMPONENTS: Final[Mapping[str, Group]] = {
     "ControlNet": "controlnet",
+    "T2IAdapter": "controlnet",
     "Autoencoder": "vae",
     "AsymmetricAutoencoder": "vae",
     "ConsistencyDecoder": "vae",
@@ -52,7 +53,7 @@ Hashes = Mapping[tuple[str, int, int], str]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing in the catalogue, of use (`spec`) or not (`refused`, a sentence)."""
+    """One thing in the catalogue, of use (`spec`) or not (`refused`, a sentence). `embedded`: the studio brought it."""
 
     group: Group
     key: str
@@ -60,6 +61,7 @@ class Entry:
     facts: Facts
     spec: ModelSpec | PartSpec | None
     refused: str = ""
+    embedded: bool = False
 
     @property
     def id(self) -> str:
@@ -109,12 +111,13 @@ def scan(
             young[place.path] = (place.size, place.mtime_ns)
         return facts
 
+    taken: set[tuple[str, str]] = {("model", EMBEDDED)}
     if (embedded / "model_index.json").is_file():
         place = Place(Root(embedded), embedded, "pipeline", "")
-        entries.append(_pipeline(EMBEDDED, place, digest))
+        entries.append(replace(_pipeline(EMBEDDED, place, digest), embedded=True))
+        entries += _beside(entries[0], facts_of, taken, sha256, tensors)
     places = [(folder, place) for folder in folders for root in roots(folder) for place in walk.places(root)]
     named = [(folder, place, _name(place)) for folder, place in places]
-    taken = {("model", EMBEDDED)}
     for folder, place, name in sorted(named, key=lambda row: row[2].casefold()):
         if place.kind == "pipeline":
             key = _free("model", name, folder, taken)
@@ -125,12 +128,7 @@ def scan(
             if entry is not None:
                 entries.append(entry)
             continue
-        facts = facts_of(place)
-        group = _GROUPS.get(facts.kind, "other")
-        key = _free(group, name if group in ("model", "other") else _stem(name), folder, taken)
-        refused = facts.refused or (families.known(next(iter(facts.families), "")).missing if group == "model" else "")
-        spec = None if refused or group == "other" else _spec(group, key, place, facts, sha256, tensors)
-        entries.append(Entry(group, key, place, facts, spec, refused))
+        entries.append(_file(place, name, folder, taken, facts_of(place), sha256, tensors))
     return Scan(tuple(entries), walk.folders, young, found, tuple(walk.faults))
 
 
@@ -169,6 +167,43 @@ def _pipeline(key: str, place: Place, digest: catalog_folder.Digest) -> Entry:
     return Entry("model", key, place, Facts("checkpoint"), None, refused)
 
 
+def _beside(
+    model: Entry, facts_of: Callable[[Place], Facts], taken: set[tuple[str, str]], sha256: Hashes, tensors: Hashes
+) -> Iterator[Entry]:
+    """What the studio brings for its embedded model: ControlNets and LoRAs."""
+    root, made_for = model.place.root, model.facts.families
+    for guide in sorted(root.path.glob("controlnet/*/config.json")):
+        place = Place(root, guide.parent, "component", "controlnet", class_name="ControlNetModel")
+        entry = _component(place, f"{EMBEDDED}/{guide.parent.name}", root.path, taken, facts_of)
+        if entry is not None:
+            # Without attention nothing in it says what it was made for.
+            spec = replace(entry.spec, families=made_for) if isinstance(entry.spec, PartSpec) else None
+            yield replace(entry, facts=replace(entry.facts, families=made_for), spec=spec, embedded=True)
+    for file in sorted(root.path.glob("lora/*.safetensors")):
+        stat, picture = file.stat(), file.with_suffix(".png")
+        preview = picture if picture.is_file() else None
+        place = Place(root, file, "file", "lora", stat.st_size, stat.st_mtime_ns, preview=preview)
+        found = _file(place, f"{EMBEDDED}/{file.name}", root.path, taken, facts_of(place), sha256, tensors)
+        yield replace(found, embedded=True)
+
+
+def _file(
+    place: Place,
+    name: str,
+    folder: Path,
+    taken: set[tuple[str, str]],
+    facts: Facts,
+    sha256: Hashes,
+    tensors: Hashes,
+) -> Entry:
+    """A model or a part of one that is a single file."""
+    group = _GROUPS.get(facts.kind, "other")
+    key = _free(group, name if group in ("model", "other") else _stem(name), folder, taken)
+    refused = facts.refused or (families.known(next(iter(facts.families), "")).missing if group == "model" else "")
+    spec = None if refused or group == "other" else _spec(group, key, place, facts, sha256, tensors)
+    return Entry(group, key, place, facts, spec, refused)
+
+
 _COVERS: Final = tuple(f"{name}.{end}" for name in ("cover", "preview", "thumbnail") for end in ("png", "jpg", "webp"))
 
 
@@ -176,7 +211,7 @@ def _component(
     place: Place, name: str, folder: Path, taken: set[tuple[str, str]], facts_of: Callable[[Place], Facts]
 ) -> Entry | None:
     """A ControlNet or VAE in a folder of its own; None for components that are of no use by themselves."""
-    group = next((group for start, group in _COMPONENTS.items() if place.class_name.startswith(start)), None)
+    group = next((group for word, group in _COMPONENTS.items() if word in place.class_name), None)
     files = catalog_folder.weights(place.path)
     if group is None or not files:
         return None
@@ -185,7 +220,10 @@ def _component(
     facts = facts_of(inside)
     key = _free(group, name, folder, taken)
     size = sum(file.stat().st_size for file in files)
-    spec = _SPECS[group](key, place.path.name, place.path, facts.families, size, "", facts.content)
+    spec: PartSpec = _SPECS[group](key, place.path.name, place.path, facts.families, size, "", facts.content)
+    if isinstance(spec, ControlNetSpec):
+        says = (read_json(place.path / "pochade.json") or {}).get("annotator")
+        spec = replace(spec, annotator=says if isinstance(says, str) else "")
     return Entry(group, key, place, facts, None if facts.refused else spec, facts.refused)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from studio.catalog import EMBEDDED
 from studio.catalog_scan import Entry
 from studio.errors import BadRequest, ReadOnly
 
@@ -40,14 +39,13 @@ def trash(entry: Entry) -> Trashed:
     """Move a file or folder into the trash of the model folder it lies in.
 
     Raises:
-        BadRequest: it is the embedded model, or a whole model folder.
+        BadRequest: it came with the studio, or is a whole model folder.
         ReadOnly: it cannot be moved; nothing has changed.
     """
     place, root = entry.place, entry.place.root.path
-    if entry.group == "model" and entry.key == EMBEDDED:
-        raise BadRequest("The embedded model belongs to the studio; it stays.")
-    # A component is known by its weights; what goes is its folder.
-    path = place.path.parent if place.class_name else place.path
+    if entry.embedded:
+        raise BadRequest("What came with the studio belongs to it; it stays.")
+    path = place.path
     if path == root:
         raise BadRequest("This is a whole model folder; take it out of --models-dir instead.")
     grave = root / TRASH / f"{time.strftime('%Y-%m-%d %H.%M.%S')} {path.name}"

@@ -8,7 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
-from studio.request import GenerationResult, ResolvedRequest
+from studio.pose import Pose
+from studio.request import ControlUnit, GenerationResult, ResolvedRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class Memory:
     """What models take, and may take, in bytes: of the device's own memory (budget 0: it has none), of main memory.
 
     `host_locked` is the share of `host` that the device reads by itself (pinned memory). `models`: last used first.
+    `modes`: the ways to run a model on this machine, the roomiest first; `missing`: what it lacks for others, by their
+    names, in a sentence each.
     """
 
     card: int = 0
@@ -82,6 +85,8 @@ class Memory:
     host_budget: int = 0
     host_locked: int = 0
     models: tuple[Held, ...] = ()
+    modes: tuple[str, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class EngineOptions:
     """What an engine is told when it is made; it is pickled into the worker process.
 
     `data_dir`: where the catalogue keeps what it knows of `models_dir`; None: nowhere.
+    `safety`: the folder of the safety checker; None: there is none.
     `threads`: 0 leaves it to PyTorch. `preview_every`: steps between previews, 0 for none. `hang_after`: seconds a
     drawing engine may stay silent. `max_pixels`: the largest input picture. `memory`: gigabytes of main memory for
     models, `card_memory` of the device's own; 0: what is free. `mode`: how models are run, `auto` as they fit.
@@ -118,6 +124,7 @@ class EngineOptions:
     memory: float = 0.0
     card_memory: float = 0.0
     mode: str = "auto"
+    safety: Path | None = None
 
 
 class Engine(Protocol):
@@ -151,4 +158,28 @@ class Keeper(Protocol):
 
     def pin(self, model: str, on: bool) -> None:
         """Never let it go by itself, or do."""
+        ...
+
+    def run_in(self, model: str, mode: str) -> None:
+        """From its next picture on, run it in one of `Memory.modes`, or as the room allows (`auto`)."""
+        ...
+
+
+class Tracer(Protocol):
+    """The side of an engine that reads pictures for guides, beside whatever it draws."""
+
+    def trace(self, unit: ControlUnit, width: int, height: int) -> bytes:
+        """The map that a drawing of that size would follow, as a PNG.
+
+        Raises:
+            StudioError: there can be none.
+        """
+        ...
+
+    def find_people(self, picture: bytes) -> Pose:
+        """The people in a picture, PNG, JPEG or WebP, with hands and faces as far as they are seen.
+
+        Raises:
+            StudioError: there are none, or nothing here finds them.
+        """
         ...

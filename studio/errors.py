@@ -36,6 +36,12 @@ class Unknown(StudioError):
     status = 401
 
 
+class TooSlow(StudioError):
+    """A request that does not arrive."""
+
+    status = 408
+
+
 class TooManyRequests(StudioError):
     """More than one may have; `retry_after` seconds from now it may be different."""
 

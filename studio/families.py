@@ -54,11 +54,13 @@ def _three(stem: str) -> dict[Task, str]:
     return {"text": f"{stem}Pipeline", "picture": f"{stem}Img2ImgPipeline", "mask": f"{stem}InpaintPipeline"}
 
 
+_SD: Final = _three("StableDiffusion") | _controls("StableDiffusionControlNet", picture="Img2Img", mask="Inpaint")
+
 _ROWS: Final = (
     Family(
         "sd15",
         "Stable Diffusion 1.5",
-        _three("StableDiffusion") | _controls("StableDiffusionControlNet", picture="Img2Img", mask="Inpaint"),
+        _SD,
         "UNet2DConditionModel",
         Defaults(),
         sizes=((512, 512), (768, 512), (512, 768)),
@@ -69,9 +71,20 @@ _ROWS: Final = (
         variants=(Variant(("lcm", "hyper", "lightning"), Defaults("Euler a", "SGM Uniform", 6, 1.5), "cfg"),),
     ),
     Family(
+        "mini",  # the embedded model: Stable Diffusion 1.5 in small, whose additions fit nothing else
+        "Pochade Mini",
+        _SD,
+        "UNet2DConditionModel",
+        Defaults(width=256, height=256),
+        sizes=((256, 256), (320, 192), (192, 320)),
+        multiple=8,
+        flow=False,
+        parts=(Part("vae", "AutoencoderKL"), Part("text_encoder", "CLIPTextModel")),
+    ),
+    Family(
         "sd2",
         "Stable Diffusion 2",
-        _three("StableDiffusion") | _controls("StableDiffusionControlNet", picture="Img2Img", mask="Inpaint"),
+        _SD,
         "UNet2DConditionModel",
         Defaults(width=768, height=768),
         sizes=((768, 768), (512, 512)),
@@ -346,10 +359,10 @@ _ROWS: Final = (
 )
 
 #: What AutoPipeline loads and this table does not know: ordinary numbers, nothing claimed beyond drawing from a text.
-UNKNOWN: Final = Family("unknown", "Other", {}, "", _flow(28, 3.5), negative=False, lora=False)
+UNKNOWN: Final = Family("unknown", "Other", {}, "", _flow(28, 3.5), negative=False, lora=False, flow=False)
 FAMILIES: Final[Mapping[str, Family]] = {row.key: row for row in (*_ROWS, UNKNOWN)}
 
-_UNET: Final[Mapping[int, str]] = {768: "sd15", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
+_UNET: Final[Mapping[int, str]] = {192: "mini", 768: "sd15", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
 #: Pipeline classes in a folder's model_index.json that the table's own names do not settle.
 ALIASES: Final[Mapping[str, str]] = {
     "PixArtAlphaPipeline": "pixart",
@@ -367,11 +380,12 @@ _CLASSES: Final[Mapping[str, str]] = {
 
 def of_pipeline(class_name: str, unet: Mapping[str, object] | None = None) -> Family:
     """The family of a diffusers folder, from the class its model_index.json names and its U-Net's configuration."""
+    width = (unet or {}).get("cross_attention_dim")
+    told = _UNET.get(width, "") if isinstance(width, int) else ""
     if class_name.startswith("StableDiffusionXL"):
-        width = (unet or {}).get("cross_attention_dim")
-        return FAMILIES["sdxl-refiner" if width == 1280 else "sdxl"]
+        return FAMILIES[told if told == "sdxl-refiner" else "sdxl"]
     if class_name.startswith("StableDiffusion") and not class_name.startswith("StableDiffusion3"):
-        return FAMILIES["sd2" if (unet or {}).get("cross_attention_dim") == 1024 else "sd15"]
+        return FAMILIES[told if told in ("mini", "sd2") else "sd15"]
     return FAMILIES.get(_CLASSES.get(class_name, ""), UNKNOWN)
 
 

@@ -1,4 +1,7 @@
-"""The gallery: pictures are files in folders by day, one SQLite file finds them again; nothing is ever deleted."""
+"""The gallery: pictures are files in folders by day, one SQLite file finds them again.
+
+Nothing is ever deleted, except from the trash by a rule of the owner's (`retention`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import Final
 from studio import gallery_db, gallery_files, gallery_origin, image
 from studio.errors import NotFound, ReadOnly, StudioError, UnreadablePicture
 from studio.gallery_db import Facets, Page, Record, Row
-from studio.gallery_origin import Origin
+from studio.gallery_origin import Finish, Finishing, Origin
 from studio.gallery_reconcile import PICTURES, TRASH, Reconciliation, rebuild, reconcile
 from studio.gallery_store import Database
 from studio.request import GenerationResult, Picture, ResolvedRequest
@@ -37,7 +40,7 @@ class Gallery:
         DiskFull, ReadOnly: from all that write; they have changed nothing then and left no torn file.
     """
 
-    def __init__(self, folder: Path, filename: str) -> None:
+    def __init__(self, folder: Path, filename: str, finish: Finish = gallery_origin.plain) -> None:
         """Opens or creates the gallery; one that cannot be written or is damaged opens for reading (see `health`).
 
         Raises:
@@ -46,6 +49,7 @@ class Gallery:
         gallery_files.check_pattern(filename)
         self._folder = folder.absolute()
         self._filename = filename
+        self._finish = finish
         self._adding = threading.RLock()
         self._counters: dict[str, int] = {}
         self._unrecorded: dict[tuple[str, int], Row] = {}
@@ -67,11 +71,13 @@ class Gallery:
         trouble = self._trouble()
         return f"read-only: {trouble}" if trouble else "ok"
 
-    def add(self, result: GenerationResult, *, job: str, index: int, owner: str, title: str = "") -> Record:
+    def add(
+        self, result: GenerationResult, *, job: str, index: int, owner: str, title: str = "", licence: str = ""
+    ) -> Record:
         """Keep a picture: its file first, whole and on the disk, then its row. Adding it again changes nothing.
 
-        `title` is the model's name in the metadata, its key if empty. `owner` is written into the file: an opaque name,
-        never a secret.
+        `title` and `licence` are the model's in the metadata; its key stands in for a title. `owner` is written into
+        the file: an opaque name, never a secret.
         """
         with self._adding:
             if known := self._database.read(lambda db: gallery_db.one(db, "job = ? AND number = ?", job, index)):
@@ -79,7 +85,7 @@ class Gallery:
                 return known
             row = self._unrecorded.get((job, index))
             if row is None or not (self._folder / str(row["path"])).is_file():
-                row = self._write(result, job, index, owner, title or result.request.model)
+                row = self._write(result, job, index, owner, title or result.request.model, licence)
                 # Should the row fail, the file is safe: repeating `add`, or the next start, finds it.
                 self._unrecorded[job, index] = row
             self._database.write(lambda db: gallery_db.insert(db, row))
@@ -101,14 +107,14 @@ class Gallery:
             inputs = {name: self._input(sha256).read_bytes() for name, sha256 in record.inputs.items()}
         except OSError as gone:
             raise NotFound("The picture this one was made from is no longer in the inputs folder.") from gone
-        return record.request.model_copy(update={name: Picture.from_bytes(data) for name, data in inputs.items()})
+        return record.request.with_pictures({name: Picture.from_bytes(data) for name, data in inputs.items()})
 
     def path(self, picture: str, owner: str | None = None) -> Path:
         """The picture's file."""
         return self._file(self.record(picture, owner))
 
     def input(self, picture: str, field: str, owner: str | None = None) -> Path:
-        """The file of a picture it was made from; `field` is the request's: `init`, `mask`."""
+        """The file of a picture it was made from; `field` is its name: `init`, `mask`, `control1`, …"""
         sha256 = self.record(picture, owner).inputs.get(field)
         if sha256 is None or not (file := self._input(sha256)).is_file():
             raise NotFound("What this picture was made from is not there.")
@@ -187,6 +193,33 @@ class Gallery:
     def restore(self, picture: str, owner: str | None = None) -> Record:
         return self._move(self.record(picture, owner), PICTURES)
 
+    def older(self, moment: str, but: str) -> tuple[Record, ...]:
+        return self._database.read(lambda db: gallery_db.older(db, moment, but))
+
+    def trashed_before(self, moment: str) -> tuple[Record, ...]:
+        now = _now().astimezone(UTC).isoformat(timespec="milliseconds")
+        return self._database.write(lambda db: gallery_db.trashed_before(db, moment, now))
+
+    def paths(self) -> list[tuple[str, Path]]:
+        """Owner and file of every picture that is there."""
+        return [(owner, self._folder / path) for owner, path in self._database.read(gallery_db.paths)]
+
+    def discard(self, picture: str) -> None:
+        """Delete a picture from the trash for good, together with its film and thumbnail."""
+        with self._adding:
+            record = self.record(picture)
+            if trouble := self._trouble(retry=True):
+                raise ReadOnly(trouble)
+            file = self._file(record)
+            if not record.trashed or record.favourite or not file.is_file():
+                raise NotFound("Only what lies in the trash can be deleted, and no favourite.")
+            with gallery_files.sentences(self._folder):
+                file.unlink()
+            for leftover in (self._film(record.id), self._folder / "thumbs" / f"{record.id}.jpg"):
+                with suppress(OSError):
+                    leftover.unlink()
+            self._change("DELETE FROM pictures WHERE id = ?", record.id)
+
     def reconcile(self) -> Reconciliation:
         """To be called at start-up: files without rows are adopted, rows without files marked. Deletes nothing.
 
@@ -217,7 +250,7 @@ class Gallery:
             self._begin()
             return outcome
 
-    def _write(self, result: GenerationResult, job: str, index: int, owner: str, title: str) -> Row:
+    def _write(self, result: GenerationResult, job: str, index: int, owner: str, title: str, licence: str) -> Row:
         if trouble := self._trouble(retry=True):
             raise ReadOnly(trouble)
         now = _now()
@@ -231,12 +264,13 @@ class Gallery:
             created=now.astimezone(UTC),
             title=title,
             digest=result.model_digest,
+            licence=licence,
             device=result.device,
             seconds=result.seconds,
             request=gallery_origin.detached(result.request),
         )
         chunks = gallery_origin.texts(result, origin)
-        data = image.png(image.from_rgb(result.width, result.height, result.rgb), chunks)
+        data = self._finish(Finishing(result, origin, chunks))
         with gallery_files.sentences(self._folder):
             self._mark()
             for picture in result.request.pictures.values():
@@ -314,9 +348,9 @@ class Gallery:
                         break
             path = target.relative_to(self._folder).as_posix()
             try:
-                self._change(
-                    "UPDATE pictures SET path = ?, trashed = ? WHERE id = ?", path, int(root == TRASH), record.id
-                )
+                at = _now().astimezone(UTC).isoformat(timespec="milliseconds") if root == TRASH else ""
+                change = "UPDATE pictures SET path = ?, trashed = ?, trashed_at = ? WHERE id = ?"
+                self._change(change, path, int(root == TRASH), at, record.id)
             except StudioError:
                 with suppress(OSError):
                     gallery_files.move_new(target, source)

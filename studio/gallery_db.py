@@ -8,11 +8,11 @@ import sqlite3
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
-from studio.request import INPUTS, ResolvedRequest
+from studio.request import INPUTS, MAX_CONTROLS, ResolvedRequest
 
 #: Append only: number n is applied once to every database, in order, and recorded.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -43,6 +43,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             INSERT INTO words (words, rowid, full_prompt, full_negative, title, model)
             VALUES ('delete', old.serial, old.full_prompt, old.full_negative, old.title, old.model); END""",
     ),
+    ("ALTER TABLE pictures ADD COLUMN trashed_at TEXT NOT NULL DEFAULT ''",),
 )
 COLUMNS: Final = (
     *("id", "path", "job", "number", "owner", "created", "day", "counter", "width", "height", "model", "title", "seed"),
@@ -118,10 +119,7 @@ def record(row: sqlite3.Row) -> Record:
         request = json.loads(row["request"])
     except ValueError:
         request = None
-    inputs: dict[str, str] = {}
-    if isinstance(request, dict):
-        inputs = {name: str(request[name]) for name in INPUTS if _REFERENCE.fullmatch(str(request.get(name)))}
-        request = {name: value for name, value in request.items() if name not in inputs}
+    inputs = _parted(request)
     try:
         resolved = ResolvedRequest.model_validate(request)
     except ValidationError:
@@ -153,6 +151,21 @@ def record(row: sqlite3.Row) -> Record:
     )
 
 
+def _parted(request: Any) -> dict[str, str]:
+    """Take the references to input pictures out of a request's values; by the names of `GenerationRequest.pictures`."""
+    inputs: dict[str, str] = {}
+    if not isinstance(request, dict):
+        return inputs
+    units = request.get("controls")
+    units = units[:MAX_CONTROLS] if isinstance(units, list) else []
+    places = [(request, name, name) for name in INPUTS]
+    places += [(unit, "image", f"control{n}") for n, unit in enumerate(units, 1) if isinstance(unit, dict)]
+    for holder, field, name in places:
+        if _REFERENCE.fullmatch(str(holder.get(field))):
+            inputs[name] = holder.pop(field)
+    return inputs
+
+
 def one(db: sqlite3.Connection, condition: str, *values: object) -> Record | None:
     row = db.execute(f"{SELECT} WHERE {condition}", values).fetchone()
     return record(row) if row else None
@@ -160,6 +173,23 @@ def one(db: sqlite3.Connection, condition: str, *values: object) -> Record | Non
 
 def many(db: sqlite3.Connection, condition: str, values: Sequence[object]) -> tuple[Record, ...]:
     return tuple(map(record, db.execute(f"{SELECT} WHERE {condition}", values)))
+
+
+def older(db: sqlite3.Connection, moment: str, but: str) -> tuple[Record, ...]:
+    """Made before `moment` by others than `but`, and neither favourite nor in the trash."""
+    condition = "created < ? AND owner NOT IN (?, '') AND favourite = 0 AND trashed = 0 AND missing = 0 ORDER BY id"
+    return many(db, condition, [moment, but])
+
+
+def trashed_before(db: sqlite3.Connection, moment: str, now: str) -> tuple[Record, ...]:
+    """In the trash since before `moment`; what came there unseen is taken to have come `now`."""
+    db.execute("UPDATE pictures SET trashed_at = ? WHERE trashed = 1 AND trashed_at = ''", [now])
+    return many(db, "trashed = 1 AND trashed_at < ? AND favourite = 0 AND missing = 0 ORDER BY id", [moment])
+
+
+def paths(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Owner and path of every picture that is there."""
+    return [(row["owner"], row["path"]) for row in db.execute("SELECT owner, path FROM pictures WHERE missing = 0")]
 
 
 def about(text: str) -> tuple[list[str], list[object]]:

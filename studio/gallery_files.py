@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from studio import image
 from studio.errors import BadRequest, DiskFull, ReadOnly, StudioError
-from studio.gallery_origin import PARAMETERS, Origin, detached, texts
+from studio.gallery_origin import PARAMETERS, Finish, Finishing, Origin, detached, plain, texts
 from studio.request import GenerationResult
 
 LONGEST_NAME: Final = 120
@@ -46,7 +45,9 @@ def sentences(folder: Path) -> Iterator[None]:
         raise StudioError(f"Writing in {folder} failed ({fault.strerror or fault}); check the disk.") from fault
 
 
-def write_png(result: GenerationResult, folder: Path, name: str, title: str) -> tuple[Path, str]:
+def write_png(
+    result: GenerationResult, folder: Path, name: str, title: str, licence: str = "", finish: Finish = plain
+) -> tuple[Path, str]:
     """Write `result` as `name`.png into `folder`, or beside a file of that name; returns its path and infotext.
 
     Raises:
@@ -56,12 +57,13 @@ def write_png(result: GenerationResult, folder: Path, name: str, title: str) -> 
         created=datetime.now(UTC),
         title=title,
         digest=result.model_digest,
+        licence=licence,
         device=result.device,
         seconds=result.seconds,
         request=detached(result.request),
     )
     chunks = texts(result, origin)
-    data = image.png(image.from_rgb(result.width, result.height, result.rgb), chunks)
+    data = finish(Finishing(result, origin, chunks))
     with sentences(folder):
         make_folder(folder)
         while True:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from studio import infotext
+from studio import image, infotext
 from studio.gallery_db import Row
 from studio.request import GenerationResult, ResolvedRequest
 
 #: Keywords of the text chunks.
 PARAMETERS: Final = "parameters"
 POCHADE: Final = "pochade"
+WATERMARK: Final = "watermark"
 
+_LARGEST: Final = 2**28
 _DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID: Final = rf"^[{_DIGITS}]{{26}}$"
 Name = Annotated[str, Field(max_length=400)]
@@ -35,9 +39,44 @@ class Origin(BaseModel):
     created: AwareDatetime
     title: Name
     digest: Name = ""
+    licence: Name = ""
     device: Name = ""
     seconds: float = Field(0, ge=0, allow_inf_nan=False)
     request: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finishing:
+    """A picture about to be saved. `texts` are the chunks of its file."""
+
+    result: GenerationResult
+    origin: Origin
+    texts: dict[str, str]
+
+
+#: The bytes of a picture's PNG file.
+Finish = Callable[[Finishing], bytes]
+#: What copies can be.
+Kind = Literal["png", "jpeg", "webp"]
+
+
+def plain(finishing: Finishing) -> bytes:
+    """The pixels as they were drawn, and nothing but the texts beside them."""
+    result = finishing.result
+    return image.png(image.from_rgb(result.width, result.height, result.rgb), finishing.texts)
+
+
+def copied(png: bytes, kind: Kind, *, quiet: bool) -> bytes:
+    """A copy that says how the picture was made where other programs look for it, or, if `quiet`, nothing of it.
+
+    Raises:
+        TooLarge: see `image.copied`.
+        UnreadablePicture: the file is damaged.
+    """
+    if kind == "png":
+        return image.png(image.decode(png, _LARGEST)) if quiet else png
+    said = "" if quiet else image.png_texts(png)[1].get(PARAMETERS, "")
+    return image.copied(image.decode(png, _LARGEST), "JPEG" if kind == "jpeg" else "WEBP", said)
 
 
 def new_id(moment: datetime, after: str = "") -> str:
@@ -61,13 +100,20 @@ def _milliseconds(identifier: str) -> int:
 
 def detached(request: ResolvedRequest) -> dict[str, Any]:
     """`request` as JSON values, its input pictures as references."""
-    fields = request.model_dump(mode="json", exclude=set(request.pictures))
-    return fields | {name: f"sha256:{picture.sha256}" for name, picture in request.pictures.items()}
+    return request.referring({name: picture.sha256 for name, picture in request.pictures.items()})
 
 
 def texts(result: GenerationResult, origin: Origin) -> dict[str, str]:
     """The text chunks of the file of `result`."""
-    return {PARAMETERS: infotext.write(result, origin.title), POCHADE: origin.model_dump_json()}
+    return {PARAMETERS: infotext.write(result, origin.title, origin.licence), POCHADE: origin.model_dump_json()}
+
+
+def identity(chunks: dict[str, str]) -> str:
+    """The id in a picture's own texts; "" where there is none."""
+    try:
+        return Origin.model_validate_json(chunks.get(POCHADE, "")).id
+    except ValidationError:
+        return ""
 
 
 def row(size: tuple[int, int], chunks: dict[str, str], path: str, made: datetime) -> Row:

@@ -6,6 +6,7 @@ behind the gate nothing is asked for anything before a browser has signed in.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -18,13 +19,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.access import AT_HOME, MAX_BODY, Person, is_loopback
 from studio.attendance import Attendance, SignedOut
-from studio.errors import BadRequest, Forbidden, StudioError, TooLarge, TooManyRequests
+from studio.errors import BadRequest, Forbidden, StudioError, TooLarge, TooManyRequests, TooSlow
 from studio.people import People
 from studio.people_store import Session
 from studio.signin import SignIn
 
 #: Says whether the studio works, and nothing else; the one route a stranger may ask.
 HEALTH: Final = "/healthz"
+_SLOWEST: Final = 4096
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NAME: Final = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})"
 _HOST: Final = re.compile(rf"({_NAME})(?::[0-9]{{1,5}})?")
@@ -69,6 +71,9 @@ class Gate:
         max_body: Bytes of a request's body.
     """
 
+    #: Seconds a body may take, and one more for each `_SLOWEST` bytes of it.
+    patience = 30.0
+
     def __init__(
         self,
         app: ASGIApp,
@@ -90,6 +95,10 @@ class Gate:
     def allow(self, host: str) -> None:
         """Answer to one more name, e.g. the public link's."""
         self._hosts.add(host.lower())
+
+    def forget(self, host: str) -> None:
+        """Answer to that name no longer."""
+        self._hosts.discard(host.lower())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -132,17 +141,28 @@ class Gate:
         return None
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on, counting the body: a chunked upload has no `content-length` to check beforehand."""
-        received, refused = 0, False
+        """Hand on, counting the body: a chunked upload has no `content-length` to check beforehand, and one that
+        trickles in would hold its place for ever."""
+        received, refused, whole = 0, False, False
+        began = asyncio.get_running_loop().time()
 
         async def counted() -> Message:
-            nonlocal received, refused
-            message = await receive()
+            nonlocal received, whole
+            too_late = None if whole or refused else began + self.patience + received / _SLOWEST
+            try:
+                async with asyncio.timeout_at(too_late):
+                    message = await receive()
+            except TimeoutError:
+                return await instead(TooSlow("This upload is too slow; try again with a better connection."))
+            whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
-            if received <= self._max_body or refused:
-                return message
-            refused = True  # answered here; the app is told that its client has gone
-            await refusal(TooLarge(self._too_long()))(scope, receive, send)
+            return message if received <= self._max_body or refused else await instead(TooLarge(self._too_long()))
+
+        async def instead(refused_for: StudioError) -> Message:
+            """Answered here; the app is told that its client has gone."""
+            nonlocal refused
+            refused = True
+            await refusal(refused_for)(scope, receive, send)
             return {"type": "http.disconnect"}
 
         async def unless_refused(message: Message) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,8 +15,9 @@ from studio.catalog import Catalog
 from studio.engine import Engine, Failed, Finished
 from studio.errors import BadRequest, StudioError
 from studio.gallery_files import write_png
+from studio.gallery_origin import Finish, plain
 from studio.presets import Presets
-from studio.request import INPUTS, GenerationRequest, GenerationResult, ResolvedRequest
+from studio.request import INPUTS, GenerationRequest, GenerationResult, ModelSpec, ResolvedRequest
 
 
 def read(source: str, catalog: Catalog, presets: Presets, max_pixels: int) -> list[ResolvedRequest]:
@@ -57,9 +58,20 @@ def _at(number: int, many: bool) -> str:
 def _with_pictures(fields: object, folder: Path) -> object:
     if not isinstance(fields, dict):
         return fields
-    loaded = dict(fields)
-    for name in INPUTS:  # each may name a file where HTTP would send a data URL
-        value = loaded.get(name)
+    loaded = {**fields, **_loaded(fields, INPUTS, folder)}
+    units = fields.get("controls")
+    if isinstance(units, list):
+        loaded["controls"] = [
+            {**unit, **_loaded(unit, ("image",), folder)} if isinstance(unit, dict) else unit for unit in units
+        ]
+    return loaded
+
+
+def _loaded(fields: Mapping[str, object], names: Iterable[str], folder: Path) -> dict[str, str]:
+    """Those of `names` that name a file, where HTTP would send a data URL."""
+    loaded = {}
+    for name in names:
+        value = fields.get(name)
         if isinstance(value, str) and not value.startswith("data:"):
             try:
                 data = (folder / value).read_bytes()
@@ -70,8 +82,17 @@ def _with_pictures(fields: object, folder: Path) -> object:
     return loaded
 
 
-def draw(requests: list[ResolvedRequest], engine: Engine, folder: Path, catalog: Catalog) -> Iterator[str]:
+def draw(
+    requests: list[ResolvedRequest],
+    engine: Engine,
+    folder: Path,
+    catalog: Catalog,
+    terms: Callable[[ModelSpec], str] = lambda spec: spec.licence,
+    finish: Finish = plain,
+) -> Iterator[str]:
     """Draw and write every picture; yields its line of JSON once the file is safely there.
+
+    `terms`: what a model may be used for, for the metadata.
 
     Raises:
         StudioError: a picture could not be drawn or written; those before it are kept.
@@ -81,9 +102,8 @@ def draw(requests: list[ResolvedRequest], engine: Engine, folder: Path, catalog:
         for request in plan.expand(job):
             number += 1
             result = _picture(engine, request)
-            path, infotext = write_png(
-                result, folder, f"{number:05d}-{request.seed}", catalog.find(request.model).title
-            )
+            spec, name = catalog.find(request.model), f"{number:05d}-{request.seed}"
+            path, infotext = write_png(result, folder, name, spec.title, terms(spec), finish)
             yield json.dumps(
                 {
                     "path": str(path),

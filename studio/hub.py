@@ -105,6 +105,8 @@ def choose(names: Iterable[str], file: str = "") -> tuple[str, ...]:
         return (file,)
     if "model_index.json" in there:
         return _pipeline(there)
+    if component := _component(there):
+        return component
     weights = [name for name in there if name.endswith(_WEIGHTS)]
     if len(weights) == 1:
         return (weights[0],)
@@ -114,6 +116,17 @@ def choose(names: Iterable[str], file: str = "") -> tuple[str, ...]:
     if any(name.endswith(_PICKLES) for name in there):
         raise ModelError("This model comes as pickle files, which can run programs; look for it as .safetensors.")
     raise ModelError("This repository holds no weights that this studio can load.")
+
+
+def _component(there: Sequence[str]) -> tuple[str, ...]:
+    """A ControlNet or VAE by itself, in half precision where it is offered; nothing if this is none."""
+    weights = [name for name in there if re.fullmatch(r"diffusion_pytorch_model[.-][^/]*\.?safetensors", name)]
+    if "config.json" not in there or not weights:
+        return ()
+    variant = "fp16" if "fp16" in map(_variant, weights) else ""
+    small = [name for name in there if name == "config.json" or name in ("README.md", "LICENSE", "LICENSE.md")]
+    small += [name for name in there if "/" not in name and _index_variant(name) == variant]
+    return (*small, *(name for name in weights if _variant(name) == variant))
 
 
 def _pipeline(there: Sequence[str]) -> tuple[str, ...]:

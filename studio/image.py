@@ -216,13 +216,14 @@ def texts(data: bytes) -> dict[str, str]:
 
 
 def copied(picture: Image.Image, kind: Literal["JPEG", "WEBP"], text: str) -> bytes:
-    """A copy of high quality with `text` as its EXIF `UserComment`, as A1111 writes it: UTF-16, big end first.
+    """A copy of high quality with `text`, if any, as its EXIF `UserComment`, as A1111 writes it: UTF-16, big end first.
 
     Raises:
         TooLarge: the format takes no such picture: WebP ends at 16383 pixels a side, JPEG's comments at 64 kB.
     """
     exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _UTF_16 + text.encode("utf-16-be", "replace")
+    if text:
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _UTF_16 + text.encode("utf-16-be", "replace")
     out = io.BytesIO()
     more = {"subsampling": 0} if kind == "JPEG" else {}
     try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import studio
-from studio import samplers
+from studio import control, samplers
 from studio.prompt import lora_tag
 from studio.request import MAX_LOOPS, MAX_MARGIN, GenerationResult, ResolvedRequest
 from studio.samplers import AUTOMATIC, SAMPLERS, SCHEDULES
@@ -20,6 +20,7 @@ _KEY = re.compile(r"\w[\w \-/]{0,99}")
 # The two alternatives exclude each other, so no input makes this slower than linear.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _FEWEST_PAIRS = 3
+_LONGEST_NAME: Final = 400
 
 #: A1111's words for ours. `Resize mode`, `Outpaint` and the rounds are not in its texts; the words are its page's.
 _RESIZE: Final = {
@@ -34,8 +35,8 @@ _MODE: Final = {False: "Inpaint masked", True: "Inpaint not masked"}
 _SIDES: Final = ("left", "top", "right", "bottom")
 
 
-def write(result: GenerationResult, title: str) -> str:
-    """The text for `result`; `title` names its model.
+def write(result: GenerationResult, title: str, licence: str = "") -> str:
+    """The text for `result`; `title` names its model, `licence` what that may be used for.
 
     The negative line is always there, even when empty: ComfyUI reads nothing without it. A line of the prompt that
     itself starts with `Negative prompt:` reads back as the negative one; the exact request is kept beside this text.
@@ -50,17 +51,23 @@ def write(result: GenerationResult, title: str) -> str:
         "Size": f"{result.width}x{result.height}",
         "Model hash": result.model_digest,
         "Model": title,
+        "Model licence": licence,
         "VAE": request.vae or "",
         "Denoising strength": _number(request.strength) if request.init else "",
         "Clip skip": request.clip_skip if request.clip_skip > 1 else "",
         # Noise is made on the CPU whatever the device; left out, A1111 would take it for that of its card.
         "RNG": "CPU",
         **(_from_picture(request) if request.init else {}),
+        **{
+            f"ControlNet {number}": control.told(unit)
+            for number, unit in enumerate(unit for unit in request.controls if not unit.idle)
+        },
         # As the Dynamic Prompts extension tells what was left to chance.
         "Template": request.prompt if _is_template(request.prompt) else "",
         "Negative Template": request.negative if _is_template(request.negative) else "",
         "Lora hashes": ", ".join(f"{_stem(lora.name)}: {lora.digest}" for lora in result.loras),
         "Lora layers": ", ".join(f"{_stem(lora.name)}: {lora.found}" for lora in result.loras),
+        "TI hashes": ", ".join(f"{name}: {digest}" for name, digest in result.embeddings),
         "Notes": " ".join(result.notes),
         "Version": f"Pochade v{studio.__version__}",
     }
@@ -139,8 +146,19 @@ def as_settings(fields: dict[str, str]) -> dict[str, object]:
         found["width"], found["height"] = int(size[1]), int(size[2])
     if re.fullmatch(r"[1-9]|1[0-2]", skip := fields.get("Clip skip", "")):
         found["clip_skip"] = int(skip)
+    # A1111 names none where the model's own decodes.
+    if (vae := fields.get("VAE", "").strip()) and vae not in ("None", "Automatic") and len(vae) <= _LONGEST_NAME:
+        found["vae"] = vae
     found |= _picture_settings(fields)
     return found
+
+
+def effects(text: str) -> tuple[str, ...]:
+    """What LoRAs did to the model and what it could not follow, a sentence each, from the text of a picture."""
+    fields = parse(text)
+    layers = fields.get("Lora layers", "")
+    worn = tuple(f"The LoRA {name} changed {found}." for name, found in re.findall(r"([^:, ][^:]*): ([^,]+)", layers))
+    return (*worn, *((fields["Notes"],) if fields.get("Notes") else ()))
 
 
 def _picture_settings(fields: dict[str, str]) -> dict[str, object]:

@@ -24,7 +24,7 @@ from studio.foreign_values import (
     whole,
 )
 from studio.prompt import lora_tag
-from studio.request import MAX_PROMPT, GenerationRequest, LoraUse
+from studio.request import INPUTS, MAX_PROMPT, GenerationRequest, LoraUse
 
 #: Characters of a text that are looked at.
 _LONGEST: Final = 8_000_000
@@ -80,7 +80,11 @@ def _pochade(_text: str, value: object, _texts: Mapping[str, str]) -> Found | No
     if not isinstance(request, dict):
         return None
     asked = {name: request[name] for name in GenerationRequest.model_fields if name in request}
-    pictures = {name: asked.pop(name) for name in ("init", "mask") if asked.get(name)}
+    pictures = {name: asked.pop(name) for name in INPUTS if asked.get(name)}
+    if "controls" in asked:
+        units = [mapping(unit) for unit in listed(asked["controls"])]
+        pictures |= {f"control{n}": unit["image"] for n, unit in enumerate(units, 1) if unit.get("image")}
+        asked["controls"] = [unit for unit in units if unit.get("pose")]
     others = {name: f"a picture kept in its gallery ({str(reference)[:20]}…)" for name, reference in pictures.items()}
     if "init" in pictures:  # without it they mean nothing, and would be refused
         others |= {name: plain(asked.pop(name)) for name in ("outpaint", "loops") if asked.get(name) not in (None, 1)}
@@ -205,6 +209,7 @@ _KNOWN: Final = {
     *("Prompt", "Negative prompt", "Steps", "Schedule type", "CFG scale", "Seed", "Size", "Denoising strength"),
     *("Resize mode", "Loops", "Loop decay", "Mask blur", "Mask mode", "Masked content", "Inpaint area", "Outpaint"),
     *("Masked area padding", "Soft inpainting enabled", "Match colours", "Clip skip", "Model", "Model hash", "Sampler"),
+    "VAE",
 }
 #: Fields that several programs call alike and that `_renamed` or `_clip_skip` read.
 _RENAMED: Final = ("prompt", "negative_prompt", "steps", "seed", "width", "height", "guidance_scale", "clip_skip")

@@ -157,7 +157,7 @@ class JobStore:
                     job,
                     owner,
                     JobState.QUEUED,
-                    request.model_dump_json(exclude=set(pictures)),
+                    request.with_pictures(dict.fromkeys(pictures)).model_dump_json(),
                     json.dumps({name: picture.sha256 for name, picture in pictures.items()}),
                     _now(),
                 ),
@@ -246,7 +246,7 @@ class JobStore:
             if not stored:
                 raise NotFound("The input picture of this job is gone; start it again.")
             pictures[name] = Picture.from_bytes(stored[0][0])
-        return ResolvedRequest.model_validate_json(request).model_copy(update=pictures)
+        return ResolvedRequest.model_validate_json(request).with_pictures(pictures)
 
     def lately(self, owner: str, since: datetime) -> tuple[tuple[datetime, int], ...]:
         """When the owner's jobs of late were accepted, oldest first, and how many pictures each has drawn or will."""

@@ -6,12 +6,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from studio import families
-from studio.request import Defaults, Guidance, Side, Steps
+from studio import abilities, families
+from studio.request import Defaults, Guidance, ModelSpec, Side, Steps
+
+if TYPE_CHECKING:
+    from studio.catalog import Catalog
 
 FILE: Final = "models.toml"
 Commercial = Literal["yes", "no", "conditions"]
@@ -32,6 +35,7 @@ class Known(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    kind: Literal["model", "controlnet"] = "model"
     family: str
     licence: str
     commercial: Commercial
@@ -65,6 +69,27 @@ def commercial(licence: str) -> Commercial | None:
     """Whether this licence lets one earn money with a model; None when nobody here knows it."""
     folded = licence.casefold()
     return next((use for name, use in _COMMERCIAL.items() if name.casefold() == folded), None)
+
+
+_USE: Final[Mapping[Commercial, str]] = {
+    "yes": "commercial use allowed",
+    "conditions": "commercial use has conditions",
+    "no": "no commercial use",
+}
+
+
+def terms(spec: ModelSpec, models: Mapping[str, Known]) -> str:
+    """What a model may be used for: `openrail, commercial use has conditions`; "" where nothing is known."""
+    row = models.get(spec.key) or models.get(spec.title)
+    licence = spec.licence or ("" if row is None else row.licence)
+    use = commercial(licence) if row is None else row.commercial
+    return ", ".join(filter(None, (licence, use and _USE[use])))
+
+
+def told(catalog: Catalog, models: Mapping[str, Known]) -> dict[str, object]:
+    """What the form needs to know of every model in the catalog, and whether there are LoRAs."""
+    able = abilities.told(catalog.models(), lambda spec: terms(spec, models))
+    return {**able, "loras": bool(catalog.loras())}
 
 
 class _File(BaseModel):

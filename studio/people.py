@@ -288,13 +288,15 @@ class People:
 
     # ── showing pictures ──
 
-    def show(self, picture: str, to: str, on: bool = True) -> None:
-        """Let somebody (or `EVERYONE` who has come in) see a picture, or no longer."""
+    def show(self, picture: str, to: str, on: bool = True, *, prompt: bool = False) -> None:
+        """Let somebody (or `EVERYONE` who has come in) see a picture, with its settings or without, or no longer."""
         with self._lock:
             if to != EVERYONE:
                 self.person(to)
             if on:
-                self._store.change("INSERT OR REPLACE INTO shown VALUES (?, ?, ?)", picture, to, self._clock())
+                self._store.change(
+                    "INSERT OR REPLACE INTO shown VALUES (?, ?, ?, ?)", picture, to, self._clock(), int(prompt)
+                )
             else:
                 self._store.change("DELETE FROM shown WHERE picture = ? AND person = ?", picture, to)
 
@@ -302,6 +304,18 @@ class People:
         with self._lock:
             query = "SELECT 1 FROM shown WHERE picture = ? AND person IN (?, ?)"
             return bool(self._store.rows(query, picture, person, EVERYONE))
+
+    def tells_prompt(self, picture: str, person: str) -> bool:
+        """Whether it was shown to them together with the settings it was made with."""
+        with self._lock:
+            query = "SELECT max(prompt) AS told FROM shown WHERE picture = ? AND person IN (?, ?)"
+            return bool(self._store.rows(query, picture, person, EVERYONE)[0]["told"])
+
+    def audience(self, picture: str) -> dict[str, bool]:
+        """To whom a picture is shown, and whether its settings are."""
+        with self._lock:
+            rows = self._store.rows("SELECT person, prompt FROM shown WHERE picture = ?", picture)
+            return {str(row["person"]): bool(row["prompt"]) for row in rows}
 
     def shown_to(self, person: str, limit: int = 200) -> tuple[str, ...]:
         """Ids of the pictures, the one shown last first."""

@@ -105,8 +105,12 @@ def _first_tables(db: sqlite3.Connection) -> None:
         ) WITHOUT ROWID""")
 
 
+def _prompts_of_what_is_shown(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE shown ADD COLUMN prompt INTEGER NOT NULL DEFAULT 0")
+
+
 #: Applied once each, in this order; `user_version` counts those applied.
-MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first_tables,)
+MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first_tables, _prompts_of_what_is_shown)
 
 
 class PeopleStore:

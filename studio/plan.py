@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from studio import canvas, families, geometry, image, prompt, recognise, samplers
+from studio import abilities, canvas, control_plan, families, geometry, image, prompt, recognise, samplers
 from studio.catalog import Catalog
 from studio.errors import BadRequest
 from studio.geometry import Size
@@ -54,7 +54,7 @@ def resolve(
 
     Raises:
         BadRequest: an empty prompt or mask, a mask, margins or rounds without a picture, an unknown sampler, schedule
-            type or style, or more pixels than a job may draw.
+            type or style, what the model cannot do, or more pixels than a job may draw.
         NotFound, ModelError: no such model, or one that cannot be used.
         TooLarge, UnreadablePicture: an input picture.
     """
@@ -63,6 +63,8 @@ def resolve(
     if request.init is None and not prompt.without_comments(request.prompt).strip():
         raise BadRequest("The prompt is empty; describe the picture you would like to see.")
     model = catalog.find(request.model)
+    if reason := abilities.refusal(request, model):
+        raise BadRequest(reason)
     sampler, scheduler = _sampling(request, model)
     _check_parts(request)
     source = None if request.init is None else image.decode(request.init.data, max_pixels)
@@ -92,6 +94,7 @@ def resolve(
         "init": source and Picture.from_bytes(image.png(source)),
         "mask": mask and Picture.from_bytes(image.png(mask)),
         "vae": _vae(request.vae, model, catalog),
+        "controls": control_plan.settled(request.controls, model, catalog, max_pixels),
         "outpaint": outpaint,
         "full_prompt": wordings[0].prompt,
         "full_negative": wordings[0].negative,
@@ -170,12 +173,13 @@ def _loras(uses: tuple[LoraUse, ...], model: ModelSpec, catalog: Catalog) -> tup
 def _sampling(request: GenerationRequest, model: ModelSpec) -> tuple[str, str]:
     sampler = samplers.ours(request.sampler or model.defaults.sampler)
     scheduler = samplers.ours(request.scheduler or model.defaults.scheduler)
-    family = families.known(model.family)
-    flow = family.flow and family is not families.UNKNOWN
+    flow = families.known(model.family).flow
     known = samplers.table(flow=flow).get(sampler)
     if not request.scheduler and known is not None and scheduler not in known.schedules:
         scheduler = samplers.AUTOMATIC  # the artist chose only the sampler; the model's schedule does not suit it
     samplers.check(sampler, scheduler, flow=flow)
+    if model.family in abilities.OWN_SAMPLER:
+        samplers.check_own(sampler, scheduler)
     return sampler, scheduler
 
 

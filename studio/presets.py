@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from studio.wildcards import FOLDER as WILDCARDS
 from studio.wildcards import Wildcards
 
 STYLES: Final = "styles.csv"
+SAMPLES: Final = "samples"
 _PLACE: Final = "{prompt}"
 _LARGEST: Final = 4_000_000
 
@@ -26,6 +28,11 @@ class Style:
     prompt: str
     negative: str
     category: str
+
+    @property
+    def slug(self) -> str:
+        """What its sample picture is called."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
 class Presets:
@@ -83,18 +90,27 @@ def _read(file: Path, faults: list[str]) -> dict[str, Style]:
             faults.append(f"{file} is too large for a list of styles; it is left out.")
             return styles
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            table = csv.DictReader(lines)
-            columns = {(column or "").strip().lower() for column in table.fieldnames or ()}
-            if "name" not in columns or not columns & {"prompt", "text"}:
-                faults.append(f"{file} has no columns name and prompt in its first line; it is left out.")
-                return styles
-            for row in table:
-                _add(row, f"{file}, line {table.line_num}", styles, faults)
+            read_table(lines, str(file), styles, faults)
     except FileNotFoundError:
         pass
     except (OSError, UnicodeDecodeError, csv.Error) as broken:
         faults.append(f"{file} cannot be read further ({broken}); its other styles are left out.")
     return styles
+
+
+def read_table(lines: Iterable[str], where: str, styles: dict[str, Style], faults: list[str]) -> None:
+    """Add the rows of a `styles.csv` to `styles`, and a sentence for each that cannot be read to `faults`.
+
+    Raises:
+        csv.Error: what follows cannot be read at all.
+    """
+    table = csv.DictReader(lines)
+    columns = {(column or "").strip().lower() for column in table.fieldnames or ()}
+    if "name" not in columns or not columns & {"prompt", "text"}:
+        faults.append(f"{where} has no columns name and prompt in its first line; it is left out.")
+        return
+    for row in table:
+        _add(row, f"{where}, line {table.line_num}", styles, faults)
 
 
 def _add(row: dict[str | None, object], where: str, styles: dict[str, Style], faults: list[str]) -> None:

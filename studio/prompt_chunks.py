@@ -6,7 +6,7 @@ is near.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from studio.prompt_weights import Passage
@@ -79,6 +79,12 @@ def _units(text: str, tokens: Callable[[str], Sequence[int]], embeddings: Mappin
             words.append(part)
     read()
     return units
+
+
+def named(text: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of `names`, in small letters, that `text` calls, in its order."""
+    known = dict.fromkeys(names, 1)
+    return tuple(dict.fromkeys(part for part, is_name in _parts(text, known) if is_name)) if known else ()
 
 
 def _parts(text: str, names: Mapping[str, int]) -> list[tuple[str, bool]]:

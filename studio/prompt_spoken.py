@@ -12,7 +12,7 @@ def spoken(text: str, steps: int) -> tuple[str, tuple[str, ...]]:
     picture is drawn stays what holds at the last of `steps`; prompts joined by `AND` become one.
     """
     lost = []
-    schedule = prompt_schedule.parse(text)
+    schedule = prompt_schedule.parse(text) if "[" in text else ()
     if any(isinstance(piece, prompt_schedule.Fork) for piece in schedule):
         lost.append("words that change between steps")
         text = prompt_schedule.at(schedule, steps, steps)

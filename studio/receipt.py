@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from PIL import ImageChops, ImageStat
 
 from studio import image, infotext
-from studio.gallery_origin import PARAMETERS, POCHADE
+from studio.gallery_origin import PARAMETERS, POCHADE, WATERMARK
 
 #: dB from which on nobody sees a difference without laying one picture over the other.
 CLOSE: Final = 35.0
@@ -53,6 +53,7 @@ def _facts(data: bytes) -> dict[str, str]:
     except (ValueError, RecursionError):
         origin = {}
     facts = {"Version": fields.get("Version", ""), "Lora hashes": fields.get("Lora hashes", "")}
+    facts["Watermark"] = texts.get(WATERMARK, "")
     if isinstance(origin, dict):
         facts |= {"Device": str(origin.get("device", "")), "Model hash": str(origin.get("digest", ""))}
         request = origin.get("request")

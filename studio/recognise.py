@@ -245,15 +245,17 @@ def _adapter(keys: TensorNames, hint: str) -> Recognised | None:
         family = families.of_context(text[1][-1]) if text else None
         return Recognised("adapter", (family.key,) if family else (), "original", "ip-adapter")
     if keys.starts("adapter.body.") or keys.has("body.0.resnets.0.block1.weight"):
-        return Recognised("adapter", (), "diffusers", "t2i-adapter")
+        # They read blocks of 8 × 8 pixels for SD 1.5, of 16 × 16 for SDXL, each in one channel or three.
+        channels = (keys.shape("adapter.conv_in.weight") or keys.shape("conv_in.weight") or (0, 0))[1]
+        return Recognised("adapter", ("sdxl" if channels in (256, 768) else "sd15",), "diffusers", "t2i-adapter")
     return None
 
 
 def _controlnet(keys: TensorNames, hint: str) -> Recognised | None:
     if keys.has("lora_controlnet"):
         return Recognised("controlnet", (), "original", "control-lora")
-    if keys.starts("control_model.") or keys.has("controlnet_cond_embedding.conv_in.weight"):
-        naming: Naming = "original" if keys.starts("control_model.") else "diffusers"
+    if keys.holds("input_hint_block.0.weight") or keys.has("controlnet_cond_embedding.conv_in.weight"):
+        naming: Naming = "original" if keys.holds("input_hint_block.0.weight") else "diffusers"
         text = keys.first(r"(control_model\.)?(down_blocks|input_blocks)\..*transformer_blocks\.0\.attn2\.to_k\.weight")
         labelled = keys.has("add_embedding.linear_1.weight") or keys.has("control_model.label_emb.0.0.weight")
         content = "union" if keys.has("task_embedding") or keys.holds("control_add_embedding") else ""

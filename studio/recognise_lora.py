@@ -72,7 +72,7 @@ def made_for(keys: TensorNames) -> tuple[str, ...]:
         return _transformer_lora(keys)
     if keys.starts("lora_te1_", "lora_te2_", "text_encoder_2."):
         return ("sdxl",)
-    return ("sd15", "sd2") if keys.starts("lora_te_", "text_encoder.") else ()
+    return ("sd15", "sd2", "mini") if keys.starts("lora_te_", "text_encoder.") else ()
 
 
 def _flux_lora(keys: TensorNames) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def _unet_lora(keys: TensorNames) -> tuple[str, ...]:
         "transformer_blocks_9", "transformer_blocks.9"
     ):
         return ("sdxl",)
-    return ("sd15",) if keys.starts("lora_te_") else ("sd15", "sdxl", "sd2")
+    return ("sd15", "mini") if keys.starts("lora_te_") else ("sd15", "sdxl", "sd2", "mini")
 
 
 #: Width of a transformer’s blocks → the families of that width.

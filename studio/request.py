@@ -6,12 +6,16 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator, model_validator
+
+from studio.pose import Pose
 
 SEED_END: Final = 2**64
 MAX_PROMPT: Final = 20_000
@@ -19,7 +23,8 @@ MAX_COUNT: Final = 16
 MAX_LOOPS: Final = 8
 MAX_MARGIN: Final = 4096
 MAX_LORAS: Final = 32
-#: The fields of a request that hold input pictures.
+MAX_CONTROLS: Final = 4
+#: The fields of a request that hold input pictures. Those of its controls are called `control1`, `control2`, ….
 INPUTS: Final = ("init", "mask")
 
 #: NUL, other controls and lone surrogates cannot be stored in a database or a PNG; line breaks and tabs can.
@@ -31,6 +36,7 @@ Seed = Annotated[int, Field(ge=0, lt=SEED_END)]
 Steps = Annotated[int, Field(ge=1, le=150)]
 Guidance = Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
 Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Margin = Annotated[int, Field(ge=0, le=MAX_MARGIN)]
 #: How an input picture comes to the size asked for: `stretch` ignores its proportions, `crop` cuts what stands out,
 #: `fill` fits all of it and fills the rest from its edges, `keep` leaves the picture at its own size.
@@ -39,6 +45,9 @@ Resize = Literal["stretch", "crop", "fill", "keep"]
 Start = Literal["original", "blur", "noise", "nothing"]
 #: What is drawn: the whole picture, or the surroundings of the mask alone at the full size of the drawing.
 Area = Literal["whole", "masked"]
+#: Whether prompt and guide count alike, or one of them more: `prompt` weakens the guide where it would fix details,
+#: `control` lets it guide the drawing alone, without its opposite.
+ControlMode = Literal["balanced", "prompt", "control"]
 
 
 class Picture(RootModel[str]):
@@ -74,7 +83,7 @@ class Inpaint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mask_blur: int = Field(4, ge=0, le=64, description="How far the mask grows and fades beyond what was painted.")
+    mask_blur: int = Field(8, ge=0, le=64, description="Half the way on which the mask fades beyond what is painted.")
     invert: bool = Field(False, description="Repaint what is black in the mask instead of what is white.")
     start: Start = Field("original", description="What the area starts from: original, blur, noise or nothing.")
     area: Area = Field("whole", description="Draw the whole picture, or only the masked area at full size.")
@@ -133,6 +142,36 @@ class LoraUse(BaseModel):
         return self.weight == 0 and not self.text_weight
 
 
+class ControlUnit(BaseModel):
+    """A guide that the picture follows: a drawing, a photograph or a ready map (`image`), or a `pose`.
+
+    `start` and `end` are shares of the denoising steps. Without `model` it is the ControlNet that suits the annotator.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: Picture | None = Field(None, description="Drawing, photograph or map to follow.")
+    pose: Pose | None = Field(None, description="People to follow instead of an image; needs no annotator.")
+    annotator: str = Field("none", max_length=40, description="What makes a map of it; none: it is one already.")
+    parameters: dict[Annotated[str, Field(max_length=40)], Finite] = Field({}, description="Of the annotator.")
+    model: str | None = Field(None, max_length=400, description="Key of a ControlNet; null: one that suits.")
+    weight: float = Field(1.0, ge=0, le=2, allow_inf_nan=False, description="How much it guides; 0: not at all.")
+    start: Strength = Field(0.0, description="Share of the steps after which it begins to guide.")
+    end: Strength = Field(1.0, description="Share of the steps after which it no longer guides.")
+    mode: ControlMode = Field("balanced", description="What matters more: balanced, prompt or control.")
+    resize: Resize = Field("crop", description="How it comes to the size of the drawing.")
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if self.image is not None and self.pose is not None:
+            raise ValueError("a guide is an image or a pose, not both")
+        return self
+
+    @property
+    def idle(self) -> bool:
+        return self.weight == 0 or self.start >= self.end
+
+
 class GenerationRequest(BaseModel):
     """All that one job depends on. Sizes in pixels.
 
@@ -181,6 +220,7 @@ class GenerationRequest(BaseModel):
     loop_decay: float = Field(
         1.0, gt=0, le=1, allow_inf_nan=False, description="Strength of each round as a share of the round before."
     )
+    controls: tuple[ControlUnit, ...] = Field((), max_length=MAX_CONTROLS, description="Guides the picture follows.")
 
     @field_validator("seed", mode="before")
     @classmethod
@@ -194,8 +234,28 @@ class GenerationRequest(BaseModel):
 
     @property
     def pictures(self) -> dict[str, Picture]:
-        """Its input pictures by field."""
-        return {name: picture for name in INPUTS if isinstance(picture := getattr(self, name), Picture)}
+        """Its input pictures by name."""
+        own = {name: picture for name in INPUTS if isinstance(picture := getattr(self, name), Picture)}
+        return own | {f"control{n}": unit.image for n, unit in enumerate(self.controls, 1) if unit.image is not None}
+
+    def with_pictures(self, pictures: Mapping[str, Picture | None]) -> Self:
+        """With these in their places; None leaves a place empty."""
+        controls = tuple(
+            unit.model_copy(update={"image": pictures.get(f"control{n}", unit.image)})
+            for n, unit in enumerate(self.controls, 1)
+        )
+        own = {name: picture for name, picture in pictures.items() if name in INPUTS}
+        return self.model_copy(update={**own, "controls": controls})
+
+    def referring(self, digests: Mapping[str, str]) -> dict[str, Any]:
+        """As JSON values, each of its pictures as `sha256:…`, those it was parted from too."""
+        fields: dict[str, Any] = self.with_pictures(dict.fromkeys(self.pictures)).model_dump(mode="json")
+        for name, digest in digests.items():
+            if name in INPUTS:
+                fields[name] = f"sha256:{digest}"
+            else:
+                fields["controls"][int(name.removeprefix("control")) - 1]["image"] = f"sha256:{digest}"
+        return fields
 
 
 class Wording(BaseModel):
@@ -285,6 +345,14 @@ class LoraReport:
         return f"{self.layers} layer{'' if self.layers == 1 else 's'}{text}"
 
 
+class Verdict(StrEnum):
+    """What the safety check said of a picture."""
+
+    UNCHECKED = "unchecked"
+    PASSED = "passed"
+    FLAGGED = "flagged"
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
     """One finished picture: `rgb` holds height × width × 3 bytes; `film` eight JPEGs from noise to picture.
@@ -302,3 +370,6 @@ class GenerationResult:
     film: tuple[bytes, ...] = ()
     loras: tuple[LoraReport, ...] = ()
     notes: tuple[str, ...] = ()
+    #: Textual inversions that were read: names, and the first 12 hex digits of their files' SHA-256.
+    embeddings: tuple[tuple[str, str], ...] = ()
+    verdict: Verdict = Verdict.UNCHECKED

@@ -122,6 +122,16 @@ def table(*, flow: bool) -> dict[str, Sampler]:
     return FLOW if flow else SAMPLERS
 
 
+def check_own(sampler: str, schedule: str) -> None:
+    """For a model that draws with a sampler of its own, which the page calls Euler.
+
+    Raises:
+        BadRequest: another one is asked for.
+    """
+    if (sampler, schedule) != ("Euler", AUTOMATIC):
+        raise BadRequest("This model has a sampler of its own: choose Euler with the Automatic schedule.")
+
+
 def check(sampler: str, schedule: str, *, flow: bool = False) -> None:
     """`flow`: for a flow-matching model.
 

@@ -19,6 +19,12 @@ PRESETS = ASSETS.parent / "presets"
 EMBEDDED = ASSETS / "mini"
 
 
+Mode = (
+    Literal["auto", "whole", "offload", "groups", "groups-tiled", "8-bit", "tiled", "half"]
+    | Literal["compiled", "torchao", "sdnq", "bitsandbytes"]
+)
+
+
 class Settings(BaseSettings):
     """A flag wins over a variable, a variable over the file, the file over the default."""
 
@@ -54,13 +60,14 @@ class Settings(BaseSettings):
     card_memory: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="The device's own memory for models and drawing in GB; 0: all."
     )
-    mode: Literal["auto", "whole", "offload", "groups", "groups-tiled", "8-bit", "tiled", "half"] = Field(
-        "auto", description="How models are run; auto: as fast as they fit."
-    )
+    mode: Mode = Field("auto", description="How models are run; auto: as fast as they fit.")
     preview_every: int = Field(2, ge=0, le=150, description="Show the forming picture every n steps; 0: never.")
     filename: str = Field(
         "{number:05d}-{seed}-{prompt}",
         description="Name of a picture's file, from number, seed, model, width, height, date, time and prompt.",
+    )
+    safety_checker: Path | None = Field(
+        None, description="Folder of the safety checker; else one that lies in a model folder."
     )
     max_pixels: int = Field(40_000_000, ge=4096, description="Largest picture that may be uploaded, in pixels.")
     hang_after: float = Field(300.0, gt=0, description="Seconds of silence after which a drawing engine is restarted.")
@@ -73,6 +80,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="What is worth a line.")
     backup: Path | None = Field(None, description="Write everything in the data folder to this zip file, then exit.")
     restore: Path | None = Field(None, description="Put such a backup into the (new) data folder, then exit.")
+    prompt_help: str = Field(
+        "",
+        description="A language model that helps with prompts: an address (OpenAI's API, e.g. "
+        "http://localhost:11434/v1), or the folder of one for transformers.",
+    )
+    prompt_help_model: str = Field("", max_length=200, description="Its name, where an address has several.")
+    prompt_help_key: str = Field("", description="Its key; best given as POCHADE_PROMPT_HELP_KEY.")
     once: str | None = Field(None, description="Draw the requests of this JSON file (- for stdin), then exit.")
     out: Path = Field(Path(), description="Where --once writes its pictures.")
     # `schema` would shadow a method of pydantic's models, hence the alias.

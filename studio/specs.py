@@ -49,7 +49,9 @@ class VaeSpec(PartSpec):
 
 @dataclass(frozen=True, slots=True)
 class ControlNetSpec(PartSpec):
-    pass
+    """Also a T2I-Adapter (`content`). `annotator`: what makes the maps it was trained on, where it says so."""
+
+    annotator: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,14 @@ class Wildcards:
         """What stands between underscores, e.g. `colours` or `people/clothes`."""
         return tuple(sorted(self._paths))
 
+    def lines(self, wanted: str) -> tuple[str, ...]:
+        """The entries of a wildcard as they stand in its file.
+
+        Raises:
+            BadRequest: there is none, or it cannot be read.
+        """
+        return tuple(line for name in self._matching(wanted) for line, _ in self._read(name).lines)
+
     def resolve(self, text: str, seed: int | str) -> str:
         """`text` with every choice made. The same seed makes the same choices while the files stay the same.
 

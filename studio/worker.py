@@ -9,7 +9,7 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -18,8 +18,26 @@ from typing import Final
 
 from studio import worker_child
 from studio.engine import EngineOptions, Event, Failed, Finished, Progress, State, Status
-from studio.request import ResolvedRequest
-from studio.worker_child import Alive, Broken, Cancel, Draw, Message, Order, Over, Pin, Prepare, Said, Unload
+from studio.errors import EngineDied, StudioError
+from studio.pose import Pose
+from studio.request import ControlUnit, ResolvedRequest
+from studio.worker_child import (
+    Alive,
+    Broken,
+    Cancel,
+    Draw,
+    FindPeople,
+    Message,
+    Order,
+    Over,
+    Pin,
+    Prepare,
+    RunIn,
+    Said,
+    Trace,
+    Traced,
+    Unload,
+)
 
 #: Seconds of silence after which the last progress is told again.
 REPEAT: Final = 0.2
@@ -27,6 +45,8 @@ REPEAT: Final = 0.2
 SILENCE: Final = 8.0
 #: … and one that imports PyTorch or reads weights, which may keep Python busy for long.
 LOADING_SILENCE: Final = 120.0
+#: Seconds somebody waits for a map or a pose: fetching an annotator’s weights takes long, and goes on without them.
+_MAP_WITHIN: Final = 600.0
 #: Seconds a new engine has to live, or pictures it has to make (one), to count as started well.
 PROBATION: Final = 5.0
 #: Seconds; with them even an engine that keeps dying is back within ten.
@@ -36,6 +56,8 @@ _HOPELESS: Final = 3
 _TICK: Final = 0.2
 
 log = logging.getLogger(__name__)
+#: What is made of pictures beside drawing: a map, or the people in one.
+_Made = bytes | Pose
 
 
 class ProcessEngine:
@@ -64,6 +86,7 @@ class ProcessEngine:
         self._turn = threading.Lock()
         self._numbers = itertools.count(1)
         self._pinned: set[str] = set()
+        self._traces: dict[int, SimpleQueue[_Made | StudioError]] = {}
         self._keeper = threading.Thread(target=self._keep, name="engine keeper", daemon=True)
         self._keeper.start()
 
@@ -123,6 +146,47 @@ class ProcessEngine:
         """Also for the engines that may have to follow this one."""
         (self._pinned.add if on else self._pinned.discard)(model)
         self._wish(Pin(model, on))
+
+    def run_in(self, model: str, mode: str) -> None:
+        """An engine that follows this one finds it among the owner's choices."""
+        self._wish(RunIn(model, mode))
+
+    def trace(self, unit: ControlUnit, width: int, height: int) -> bytes:
+        """See `studio.engine.Tracer`."""
+        made = self._ask(lambda number: Trace(number, unit, width, height))
+        assert isinstance(made, bytes)
+        return made
+
+    def find_people(self, picture: bytes) -> Pose:
+        """See `studio.engine.Tracer`."""
+        made = self._ask(lambda number: FindPeople(number, picture))
+        assert isinstance(made, Pose)
+        return made
+
+    def _ask(self, order: Callable[[int], Order]) -> _Made:
+        """What the engine answers beside drawing.
+
+        Raises:
+            StudioError: its own, or it does not answer.
+        """
+        number, answer = next(self._numbers), SimpleQueue[_Made | StudioError]()
+        with self._changed:
+            self._changed.wait_for(lambda: self._trouble or (self._child and self._child.ready), _MAP_WITHIN)
+            child = self._child
+            if child is None or not child.ready:
+                raise EngineDied(self._trouble or "The engine is still starting; try again in a moment.")
+            self._traces[number] = answer
+        child.send(order(number))
+        try:
+            made = answer.get(timeout=_MAP_WITHIN)
+        except Empty:
+            made = EngineDied("This is not ready yet; ask for it again in a while.")
+        finally:
+            with self._changed:
+                del self._traces[number]
+        if isinstance(made, StudioError):
+            raise made
+        return made
 
     def close(self) -> None:
         """End the process; a picture being drawn is lost."""
@@ -224,6 +288,8 @@ class ProcessEngine:
         child.process.close()
         with self._changed:
             self._child = None
+            for answer in self._traces.values():
+                answer.put(EngineDied(f"{reason} Ask for it again."))
             if self._job is not None:
                 log.warning("%s The picture it was drawing is lost.", reason)
                 self._job.inbox.put(Failed(reason, crashed=not self._closing.is_set()))
@@ -267,6 +333,9 @@ class ProcessEngine:
                     self._job.inbox.put(event)
             case Over(number):
                 child.open.pop(number, None)
+            case Traced(number, made):
+                if number in self._traces:
+                    self._traces[number].put(made)
             case Broken(reason):
                 child.reason = reason
                 self._trouble = reason

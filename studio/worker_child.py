@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pkgutil
@@ -14,8 +15,9 @@ from queue import SimpleQueue
 from typing import Final, NoReturn, Protocol
 
 from studio.engine import EngineOptions, Event, Failed, State, Status
-from studio.errors import StudioError
-from studio.request import ResolvedRequest
+from studio.errors import ModelError, StudioError
+from studio.pose import Pose
+from studio.request import ControlUnit, ResolvedRequest
 
 #: Seconds between two signs of life.
 BEAT: Final = 0.5
@@ -51,6 +53,26 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class RunIn:
+    model: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    number: int
+    unit: ControlUnit
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindPeople:
+    number: int
+    picture: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Alive:
     """A sign of life. `ready`: the engine is built, and jobs are taken."""
 
@@ -74,14 +96,22 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True)
+class Traced:
+    """The map or the people asked for as `number`, or why there are none."""
+
+    number: int
+    made: bytes | Pose | StudioError
+
+
+@dataclass(frozen=True, slots=True)
 class Broken:
     """The engine cannot be built; the process ends."""
 
     reason: str
 
 
-Order = Draw | Cancel | Prepare | Unload | Pin
-Message = Alive | Said | Over | Broken
+Order = Draw | Cancel | Prepare | Unload | Pin | RunIn | Trace | FindPeople
+Message = Alive | Said | Over | Traced | Broken
 
 
 class Drawer(Protocol):
@@ -100,13 +130,20 @@ class Drawer(Protocol):
 
     def pin(self, model: str, on: bool) -> None: ...
 
+    def run_in(self, model: str, mode: str) -> None: ...
+
+    def trace(self, unit: ControlUnit, width: int, height: int) -> bytes: ...
+
+    def find_people(self, picture: bytes) -> Pose: ...
+
 
 class Child:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._sending = threading.Lock()
         self._jobs: SimpleQueue[Draw] = SimpleQueue()
-        self._wishes: SimpleQueue[Prepare | Unload | Pin] = SimpleQueue()
+        self._wishes: SimpleQueue[Prepare | Unload | Pin | RunIn] = SimpleQueue()
+        self._traces: SimpleQueue[Trace | FindPeople] = SimpleQueue()
         self._stops: dict[int, threading.Event] = {}
         self._engine: Drawer | None = None
         self._ready = False
@@ -123,13 +160,16 @@ class Child:
         except Exception as error:
             log.exception("The engine cannot be built")
             self._give_up(f"The engine cannot start ({type(error).__name__}: {error}).")
+        gc.collect()
+        gc.freeze()  # what the libraries made stays anyway; looking through it would halt all threads at every unload
         try:
             engine.warm()
         except StudioError as reason:  # this model is of no use; others may be
             log.warning("The default model was not loaded: %s", reason)
         self._ready = True
         self._show()
-        threading.Thread(target=self._grant, args=(engine,), name="_grant", daemon=True).start()
+        for side in (self._grant, self._trace):
+            threading.Thread(target=side, args=(engine,), name=side.__name__, daemon=True).start()
         while True:
             self._work(engine, self._jobs.get())
 
@@ -161,6 +201,8 @@ class Child:
                 if isinstance(order, Draw):
                     self._stops[order.number] = threading.Event()
                     self._jobs.put(order)
+                elif isinstance(order, Trace | FindPeople):
+                    self._traces.put(order)
                 elif not isinstance(order, Cancel):
                     self._wishes.put(order)
                 elif (stop := self._stops.get(order.number)) is not None:
@@ -179,9 +221,31 @@ class Child:
                         engine.unload(model)
                     case Pin(model, on):
                         engine.pin(model, on)
+                    case RunIn(model, mode):
+                        engine.run_in(model, mode)
             # Nobody waits for an answer, and a picture may be on its way.
             except Exception:
                 log.exception("A wish about a model could not be granted")
+            self._show()
+
+    def _trace(self, engine: Drawer) -> None:
+        """Maps of guides and poses in pictures, one after the other, beside a picture that may be drawn."""
+        while True:
+            asked = self._traces.get()
+            made: bytes | Pose | StudioError
+            try:
+                if isinstance(asked, Trace):
+                    made = engine.trace(asked.unit, asked.width, asked.height)
+                else:
+                    made = engine.find_people(asked.picture)
+            except StudioError as reason:
+                made = reason
+            # A map is never worth a picture that is being drawn beside it.
+            except Exception as error:
+                log.exception("A map could not be made")
+                what = "map could be made of" if isinstance(asked, Trace) else "pose could be found in"
+                made = ModelError(f"No {what} this ({type(error).__name__}); the log says more.")
+            self._send(Traced(asked.number, made))
             self._show()
 
     def _beat(self) -> None:

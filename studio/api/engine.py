@@ -12,8 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from studio.access import OWNER
 from studio.api import body
 from studio.api.stream import describe_status
+from studio.catalog_choices import AUTO
 from studio.engine import Keeper
-from studio.errors import Forbidden
+from studio.errors import BadRequest, Forbidden
 from studio.request import ModelSpec
 
 _LONGEST = 4096
@@ -33,8 +34,18 @@ class _Pin(_Model):
     on: bool
 
 
-def router(keeper: Keeper, owner_of: Callable[[Request], str], find: Callable[[str], ModelSpec]) -> APIRouter:
-    """`find` knows the models there are. A wish is granted when the engine gets to it: `GET` tells what came of it."""
+class _RunIn(_Model):
+    mode: str = Field(max_length=80)
+
+
+def router(
+    keeper: Keeper,
+    owner_of: Callable[[Request], str],
+    find: Callable[[str], ModelSpec],
+    keep_mode: Callable[[str, str], None],
+) -> APIRouter:
+    """`find` knows the models there are, `keep_mode` remembers how one is to be run. A wish is granted when the engine
+    gets to it: `GET` tells what came of it."""
     routes = APIRouter(prefix="/studio/engine")
 
     @routes.get("")
@@ -65,6 +76,22 @@ def router(keeper: Keeper, owner_of: Callable[[Request], str], find: Callable[[s
         model = (await run_in_threadpool(find, wish.model)).key
         await run_in_threadpool(keeper.pin, model, wish.on)
         return {"model": model, "on": wish.on}
+
+    @routes.post("/mode", status_code=202)
+    async def mode(request: Request) -> dict[str, object]:
+        """How a model is run from now on: one of `memory.modes`, or `auto`."""
+        _owners_only(owner_of(request))
+        wish = body.parse(_RunIn, await body.read(request, _LONGEST))
+        model = (await run_in_threadpool(find, wish.model)).key
+        memory = keeper.status.memory
+        there = (AUTO, *memory.modes)
+        if lacking := dict(memory.missing).get(wish.mode):
+            raise BadRequest(lacking)
+        if wish.mode not in there:
+            raise BadRequest(f"Models cannot be run in the mode “{wish.mode}” here; choose {', '.join(there)}.")
+        await run_in_threadpool(keep_mode, model, wish.mode)
+        await run_in_threadpool(keeper.run_in, model, wish.mode)
+        return {"model": model, "mode": wish.mode}
 
     return routes
 

@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from studio import plan
 from studio.access import OWNER
 from studio.api import body, further, pictures
+from studio.api.pictures import Copies
 from studio.api.stream import describe_status, described, events
 from studio.engine import Status
 from studio.errors import BadRequest, NotFound, StudioError
@@ -49,11 +50,14 @@ def router(
     gallery: Gallery,
     owner_of: Callable[[Request], str],
     status: Callable[[], Status],
+    copies: Copies,
     is_shown: Callable[[str, str], bool] = lambda picture, person: False,
+    tells_prompt: Callable[[str, str], bool] = lambda picture, person: False,
 ) -> APIRouter:
     """What belongs to somebody else is answered like what does not exist; the studio's owner sees everything.
 
-    `is_shown`: whether a picture of somebody else's was shown to this person.
+    `is_shown`: whether a picture of somebody else's was shown to this person; `tells_prompt`: together with its
+    settings.
     """
     house = APIRouter(prefix="/studio")
 
@@ -99,7 +103,7 @@ def router(
     def engine_status() -> dict[str, object]:
         return describe_status(status())
 
-    house.include_router(pictures.router(gallery, owner_of, sees))
+    house.include_router(pictures.router(gallery, owner_of, sees, tells_prompt, copies))
     house.include_router(further.router(jobs, gallery, owner_of, sees))
     return house
 

@@ -41,11 +41,13 @@ def router(
 
     @routes.get("/known")
     def well_known() -> list[dict[str, object]]:
-        there = {spec.key for spec in catalog.models()} | {spec.title for spec in catalog.models()}
+        models = {name for spec in catalog.models() for name in (spec.key, spec.title)}
+        there = models | {name for net in catalog.controlnets() for name in (net.key, net.title)}
         return [
             {
                 "repo": model.repo,
                 "title": model.title,
+                "kind": model.kind,
                 "family": model.family,
                 "family_title": families.known(model.family).title,
                 "licence": model.licence,

@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from studio import families, image, known
+from studio import families, image, known, recognise
 from studio.access import OWNER
 from studio.api import body
-from studio.catalog import EMBEDDED, Catalog
-from studio.catalog_choices import MAX_NOTES
+from studio.catalog import Catalog
+from studio.catalog_choices import AUTO, MAX_NOTES
 from studio.catalog_scan import Entry, Group
 from studio.catalog_trash import Trashed, restore, trash
 from studio.errors import BadRequest, Forbidden, NotFound, StudioError
@@ -55,16 +55,22 @@ def router(catalog: Catalog, owner_of: Callable[[Request], str], hub: Mapping[st
         request: Request,
         group: Text = "",
         family: Text = "",
+        fits: Text = "",
         text: Text = "",
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 60,
     ) -> dict[str, object]:
-        """Cards, those of use before those refused; how many there are of every group and family; the default."""
+        """Cards, those of use before those refused; how many there are of every group and family; the default.
+
+        `fits`: a family with whose models they can be used.
+        """
         revision = catalog.revision
         words = text.casefold().split()
         matching = [entry for entry in catalog.entries() if all(word in _words(entry) for word in words)]
         groups = Counter(entry.group for entry in matching)
         matching = [entry for entry in matching if not group or entry.group == group]
+        if fits not in ("", families.UNKNOWN.key):
+            matching = [entry for entry in matching if _fits(entry, fits)]
         counts = Counter(_family(entry) for entry in matching)
         matching = [entry for entry in matching if not family or _family(entry) == family]
         matching.sort(key=lambda entry: (bool(entry.refused), _ORDER.index(entry.group)))
@@ -167,8 +173,8 @@ def router(catalog: Catalog, owner_of: Callable[[Request], str], hub: Mapping[st
 
     @routes.get("/likes")
     def likes() -> dict[str, object]:
-        """What every model likes, for the form."""
-        return {spec.key: asdict(spec.defaults) for spec in catalog.models()}
+        """What every model likes and can do, for the form."""
+        return known.told(catalog, hub)
 
     return routes
 
@@ -182,6 +188,10 @@ def _family(entry: Entry) -> str:
     if isinstance(entry.spec, ModelSpec):
         return entry.spec.family
     return entry.facts.families[0] if entry.facts.families else families.UNKNOWN.key
+
+
+def _fits(entry: Entry, family: str) -> bool:
+    return not entry.facts.families or recognise.fits(entry.facts.families, family)
 
 
 def _words(entry: Entry) -> str:
@@ -204,6 +214,7 @@ def _card(entry: Entry, catalog: Catalog, hub: Mapping[str, known.Known], defaul
         "family": family.key,
         "family_title": family.title if entry.refused == "" else "",
         "families": facts.families,
+        "kin": sorted({families.known(key).related for key in facts.families}),
         "kind": spec.kind if isinstance(spec, ModelSpec) else place.kind,
         "content": facts.content,
         "precision": facts.precision,
@@ -219,7 +230,7 @@ def _card(entry: Entry, catalog: Catalog, hub: Mapping[str, known.Known], defaul
         "preview": _date(place.preview),
         "refused": entry.refused,
         "default": entry.group == "model" and entry.key == default,
-        "embedded": entry.group == "model" and entry.key == EMBEDDED,
+        "embedded": entry.embedded,
     }
 
 
@@ -232,6 +243,7 @@ def _details(entry: Entry, catalog: Catalog, owner: bool) -> dict[str, object]:
         "sha256": catalog.index.hash(place.path, place.size, place.mtime_ns, SHA256) if place.size else "",
         "holds": entry.facts.holds,
         "likes": None if likes is None else asdict(likes),
+        "mode": catalog.choices.modes.get(entry.key, AUTO),
         "can": [
             word
             for able, word in (

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from studio.access import OWNER, Scope, owner_of, person_of, require
 from studio.api import body
-from studio.api.pictures import brief
+from studio.api.pictures import brief, without_settings
 from studio.errors import BadRequest, Forbidden, NotFound
 from studio.gallery import Gallery
 from studio.jobs import Jobs
@@ -50,6 +50,7 @@ class _Password(_Sent):
 class _Show(_Sent):
     to: Annotated[str, Field(max_length=80)] = EVERYONE
     on: bool = True
+    prompt: bool = False
 
 
 def router(people: People, jobs: Jobs, gallery: Gallery, root: str, *, asked: bool) -> APIRouter:
@@ -147,8 +148,22 @@ def router(people: People, jobs: Jobs, gallery: Gallery, root: str, *, asked: bo
             except NotFound:
                 continue
             if record.owner != me and not record.trashed:
-                items.append(brief(record))
+                told = brief(record)
+                items.append(told if me == OWNER or people.tells_prompt(picture, me) else without_settings(told))
         return {"items": items}
+
+    @routes.get("/pictures/{picture}/shown")
+    def audience(picture: str, request: Request) -> dict[str, object]:
+        """Who sees it besides its owner; to name others is for the studio's owner."""
+        me = owner_of(request)
+        record = gallery.record(picture, None if me == OWNER else me)
+        seen = people.audience(record.id)
+        named = {person.id: person.name for person in people.people()} if me == OWNER else {}
+        choices = [{"id": EVERYONE, "name": "Everyone who comes in"}]
+        choices += [{"id": one, "name": name} for one, name in named.items() if one not in (OWNER, record.owner)]
+        if me != OWNER:
+            choices.append({"id": OWNER, "name": "The studio's owner"})
+        return {"choices": [{**one, "on": one["id"] in seen, "prompt": seen.get(one["id"], False)} for one in choices]}
 
     @routes.post("/pictures/{picture}/show")
     async def show(picture: str, request: Request) -> dict[str, object]:
@@ -159,7 +174,7 @@ def router(people: People, jobs: Jobs, gallery: Gallery, root: str, *, asked: bo
             record = gallery.record(picture, None if me == OWNER else me)
             if me != OWNER and sent.to not in (EVERYONE, OWNER):
                 raise Forbidden("Guests show a picture to everyone or to the studio's owner.")
-            people.show(record.id, sent.to, sent.on)
+            people.show(record.id, sent.to, sent.on, prompt=sent.prompt)
 
         await run_in_threadpool(note)
         return {"picture": picture, "to": sent.to, "on": sent.on}

@@ -1,25 +1,22 @@
-"""What the page asks about prompts and what pictures say of them: tokens, settings, pictures made again, copies."""
+"""What the page asks about prompts and what pictures say of them: tokens, settings, pictures made again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated, Final, Literal
-from urllib.parse import quote
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
 
-from studio import image, reading, receipt
 from studio import prompt as language
+from studio import reading, receipt
 from studio.api import body
 from studio.catalog import Catalog
 from studio.errors import NotFound, StudioError
 from studio.gallery import Gallery
-from studio.gallery_origin import PARAMETERS
 from studio.headers import read_header
 from studio.jobs import Jobs
 from studio.presets import Presets
@@ -76,9 +73,19 @@ def router(
 
     @routes.post("/read-picture")
     async def read_picture(request: Request) -> dict[str, object]:
-        """The body is the picture's file."""
+        """The body is the picture's file. `picture` is the id of one that is still in the gallery, for whoever asks."""
         sent = await body.read(request, MAX_PICTURE)
-        return asdict(await run_in_threadpool(reading.picture, sent, catalog))
+        return await run_in_threadpool(read, sent, owner_of(request))
+
+    def read(sent: bytes, owner: str) -> dict[str, object]:
+        told = asdict(reading.picture(sent, catalog))
+        if "seed" in told["settings"]:
+            told["settings"]["seed"] = str(told["settings"]["seed"])  # JavaScript loses digits above 2**53
+        try:
+            gallery.record(told["picture"], owner)
+        except NotFound:
+            told["picture"] = ""
+        return told
 
     def bytes_of(picture: str, owner: str) -> bytes:
         try:
@@ -98,19 +105,6 @@ def router(
         """How the picture `again`, made by the route above, compares with `picture`."""
         owner = owner_of(request)
         return asdict(receipt.compare(bytes_of(picture, owner), bytes_of(again, owner)))
-
-    @routes.get("/pictures/{picture}/as/{kind}")
-    def copy(picture: str, kind: Literal["jpeg", "webp"], request: Request) -> Response:
-        """A copy in that format, with the settings where other programs look for them."""
-        owner = owner_of(request)
-        original = bytes_of(picture, owner)
-        _, texts = image.png_texts(original)
-        made = image.decode(original, 2**28)
-        data = image.copied(made, "JPEG" if kind == "jpeg" else "WEBP", texts.get(PARAMETERS, ""))
-        name = quote(f"{gallery.path(picture, owner).stem}.{'jpg' if kind == 'jpeg' else kind}")
-        return Response(
-            data, media_type=f"image/{kind}", headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
-        )
 
     return routes
 

@@ -110,8 +110,7 @@ def described(request: ResolvedRequest | None, inputs: Mapping[str, str]) -> dic
     """A request for the page: JavaScript loses digits of a seed above 2**53, and pictures are named, not sent."""
     if request is None:
         return {}
-    named = {field: f"sha256:{digest}" for field, digest in inputs.items()}
-    return {**request.model_dump(mode="json"), **named, "seed": str(request.seed)}
+    return {**request.referring(inputs), "seed": str(request.seed)}
 
 
 def _brief(ticket: Ticket) -> dict[str, object]:

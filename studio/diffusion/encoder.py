@@ -45,11 +45,15 @@ class Memory:
 
     def __init__(self, size: int = _REMEMBERED) -> None:
         self.worn: Hashable = ()
-        self._left = size
+        self._size = self._left = size
         self._known: OrderedDict[Hashable, Encoded] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def nbytes(self) -> int:
+        return self._size - self._left
 
     def get(self, key: Hashable) -> Encoded | None:
         whole = self.worn, key

@@ -12,9 +12,12 @@ from studio.diffusion.part import ALIGNED
 from studio.diffusion.residency import Storage
 from studio.errors import ModelError
 from studio.request import ModelSpec
-from studio.specs import VaeSpec
+from studio.specs import ControlNetSpec, VaeSpec
 
 _STORED: Final = {"float16": 2, "float8": 1}
+#: Bytes a weight of those that libraries quantise, with its share of their scales: at least `_PACKED` of them.
+_QUANTISED: Final = {"torchao": 1.1, "sdnq": 0.7, "bitsandbytes": 0.6}
+_PACKED: Final = 2**14
 #: What is cast to the precision of the model; anything else stays as it is.
 _FLOATS: Final = ("F64", "F32", "F16", "BF16")
 #: Bytes for what a part makes itself, such as tables of positions.
@@ -30,14 +33,15 @@ def files(spec: ModelSpec) -> tuple[Path, ...]:
     return tuple(file for part in sorted(spec.path.iterdir()) for file in catalog.weights(part))
 
 
-def stamp(spec: ModelSpec) -> tuple[object, ...]:
+def stamp(spec: ModelSpec | ControlNetSpec) -> tuple[object, ...]:
     """Changes when the model is replaced on disk.
 
     Raises:
         ModelError: it is gone.
     """
     try:
-        found = [file.stat() for file in files(spec)]
+        own = files(spec) if isinstance(spec, ModelSpec) else catalog.weights(spec.path) or (spec.path,)
+        found = [file.stat() for file in own]
     except OSError as gone:
         reason = gone.strerror or type(gone).__name__
         raise ModelError(f"{spec.title} can no longer be read ({reason}); refresh the list of models.") from gone
@@ -51,27 +55,30 @@ def of(spec: ModelSpec, itemsize: int, storage: Storage) -> int:
     total = 0
     for file in files(spec):
         total += _UNTOLD
-        for name, kind, elements, size in _tensors(file):
+        for name, kind, shape, size in _tensors(file):
             if kind in _FLOATS:
-                size = elements * (stored if file in denoiser or name.startswith(_DENOISER) else itemsize)
+                count = math.prod(shape)
+                packed = storage in _QUANTISED and len(shape) == 2 and count >= _PACKED
+                width = _QUANTISED[storage] if packed else stored
+                size = math.ceil(count * (width if file in denoiser or name.startswith(_DENOISER) else itemsize))
             total += -(-size // ALIGNED) * ALIGNED
     return total
 
 
-def vae(spec: VaeSpec, itemsize: int) -> int:
-    """Bytes in memory of a VAE by itself."""
+def part(spec: VaeSpec | ControlNetSpec, itemsize: int) -> int:
+    """Bytes in memory of a VAE or a ControlNet by itself."""
     found = catalog.weights(spec.path) if spec.path.is_dir() else (spec.path,)
     return _UNTOLD + sum(
-        -(-(elements * itemsize if kind in _FLOATS else size) // ALIGNED) * ALIGNED
+        -(-(math.prod(shape) * itemsize if kind in _FLOATS else size) // ALIGNED) * ALIGNED
         for file in found
-        for _, kind, elements, size in _tensors(file)
+        for _, kind, shape, size in _tensors(file)
     )
 
 
-def _tensors(file: Path) -> Iterable[tuple[str, str, int, int]]:
-    """Name, type, number of elements and bytes of each; the whole file as one where it says nothing of the kind."""
+def _tensors(file: Path) -> Iterable[tuple[str, str, tuple[int, ...], int]]:
+    """Name, type, shape and bytes of each; the whole file as one where it says nothing of the kind."""
     try:
         found = headers.read_header(file).tensors
     except ModelError:  # whoever loads it will say what is wrong
-        return [("", "", 0, file.stat().st_size)]
-    return [(name, told.dtype, math.prod(told.shape), told.nbytes) for name, told in found.items()]
+        return [("", "", (), file.stat().st_size)]
+    return [(name, told.dtype, told.shape, told.nbytes) for name, told in found.items()]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from studio.diffusion import footprint, memory, modes, residency
+from torch import nn
+
+from studio.diffusion import footprint, memory, modes, optional, residency
 from studio.diffusion.card import Card
 from studio.diffusion.load import Model
 from studio.diffusion.part import Part, parts_of
@@ -15,11 +17,15 @@ from studio.diffusion.residency import Idle, Mode, Reserve, Storage, Weight
 from studio.engine import Held, Memory
 from studio.errors import OutOfMemory
 from studio.request import ModelSpec
-from studio.specs import VaeSpec
+from studio.specs import ControlNetSpec, VaeSpec
 
 #: Bytes of main memory left to others beside a device with memory of its own.
 _HEADROOM: Final = 2 * 2**30
 _NEW: Final = "new"
+
+
+#: A ControlNet, and what tells its files from those that may replace them.
+Stamped = tuple[ControlNetSpec, tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +38,13 @@ class Wish:
     pixels: int
     #: Another VAE than the model's own.
     vae: VaeSpec | None = None
+    controls: tuple[Stamped, ...] = ()
 
     @property
     def title(self) -> str:
-        return self.spec.title if self.vae is None else f"{self.spec.title} with {self.vae.title}"
+        own = () if self.vae is None else (self.vae,)
+        added = " and ".join(one.title for one in (*own, *(net for net, _ in self.controls)))
+        return f"{self.spec.title} with {added}" if added else self.spec.title
 
 
 @dataclass(eq=False, slots=True)
@@ -60,14 +69,24 @@ class Resident:
 
 
 class Holdings:
-    """Holds residents within `budget` bytes of main memory; None: what is free, less what drawing takes there."""
+    """Holds residents within `budget` bytes of main memory; None: what is free, less what drawing takes there.
 
-    def __init__(self, card: Card, budget: int | None) -> None:
+    `beside` tells how many bytes something else holds that the budget is for, too.
+    """
+
+    def __init__(self, card: Card, budget: int | None, beside: Callable[[], int]) -> None:
         self.card = card
         self.ladder = residency.ON_CARD if card.is_separate else residency.ON_HOST
+        #: What this machine lacks for a mode, in a sentence.
+        self.missing = {mode.name: why for mode in residency.OPTIONAL if (why := optional.lacking(mode, card.place))}
+        self.offered: tuple[Mode, ...] = (
+            *self.ladder,
+            *(mode for mode in residency.OPTIONAL if mode.name not in self.missing),
+        )
         self.reserve = Reserve()
         self.pinned: set[str] = set()
         self._budget = budget
+        self._beside = beside
         self._residents: list[Resident] = []
         self._clock = itertools.count(1)
 
@@ -79,8 +98,23 @@ class Holdings:
         return sorted((r for r in self._residents if r.key == key), key=lambda resident: -resident.used)
 
     def find(self, wish: Wish, storage: Storage) -> Resident | None:
-        wanted = (wish.stamp, wish.vae, storage)
-        return next((r for r in self.of(wish.spec.key) if (r.wish.stamp, r.wish.vae, r.storage) == wanted), None)
+        wanted = (wish.stamp, wish.vae, wish.controls, storage)
+        found = self.of(wish.spec.key)
+        return next((r for r in found if (r.wish.stamp, r.wish.vae, r.wish.controls, r.storage) == wanted), None)
+
+    def base(self, wish: Wish, storage: Storage) -> Resident | None:
+        """The same model with other ControlNets, or with its own VAE, of which little has to be read."""
+        found = [r for r in self.of(wish.spec.key) if (r.wish.stamp, r.storage) == (wish.stamp, storage)]
+        wanted = [r for r in found if r.wish.vae == wish.vae] + [r for r in found if r.wish.vae is None]
+        return next(iter(wanted), None)
+
+    def nets(self) -> dict[Stamped, nn.Module]:
+        """The ControlNets in memory, whichever models they came to steer."""
+        return {
+            stamped: resident.model.controls[stamped[0].key]
+            for resident in self._residents
+            for stamped in resident.wish.controls
+        }
 
     def add(self, resident: Resident) -> None:
         """Raises:
@@ -118,7 +152,8 @@ class Holdings:
     def budget(self) -> int:
         """Bytes of main memory that weights may take."""
         if self._budget is not None:
-            return self._budget
+            heard = {id(resident.model.heard): resident.model.heard.nbytes for resident in self._residents}
+            return self._budget - self._beside() - sum(heard.values())
         return memory.host().free - (_HEADROOM if self.card.is_separate else 0) + self.held()
 
     def needs(self, wish: Wish) -> int:
@@ -127,7 +162,7 @@ class Holdings:
 
     def storage(self, wish: Wish) -> Storage:
         """Weights in full if they fit, were everything idle to leave; else in as few bytes as it takes."""
-        storages = list(dict.fromkeys(mode.storage for mode in self.ladder))
+        storages = list(dict.fromkeys(mode.storage for mode in self.offered))
         if self.find(wish, storages[0]) is not None:
             return storages[0]
         fits = (storage for storage in storages if self.leaving(wish, storage) is not None)
@@ -136,7 +171,7 @@ class Holdings:
     def mode(self, resident: Resident, reserve: int) -> Mode:
         """How to run it now, if drawing takes so much."""
         if resident.storage:
-            return next(mode for mode in self.ladder if mode.storage == resident.storage)
+            return next(mode for mode in self.offered if mode.storage == resident.storage)
         if not self.card.is_separate:
             return self.ladder[0]
         return residency.mode(self.ladder, resident.weight, self.card.room(), reserve)
@@ -147,14 +182,16 @@ class Holdings:
         Room is left for drawing too, unless that keeps the model away: what drawing takes is not known that well.
         """
         last = max((resident.used for resident in self._residents), default=0) if keep_last else -1
-        # With another VAE only that has to be read, if the model itself is there.
-        base = None if wish.vae is None else self.find(replace(wish, vae=None), storage)
+        # Of a model that is there only what it lacks has to be read.
+        base = self.base(wish, storage)
         stay = [r for r in self._residents if r.leases or r.key in self.pinned or r.used == last or r is base]
         idle = {str(r.used): r for r in self._residents if r not in stay}
         leavers = [Idle(name, r.used, _keys(r)) for name, r in idle.items()]
         staying = [frozenset({_NEW}), *map(_keys, stay)]
         new = 0 if base is not None else footprint.of(wish.spec, wish.itemsize, storage)
-        new += 0 if wish.vae is None else footprint.vae(wish.vae, wish.itemsize)
+        if wish.vae is not None and (base is None or base.wish.vae is None):
+            new += footprint.part(wish.vae, wish.itemsize)
+        new += sum(footprint.part(stamped[0], wish.itemsize) for stamped in wish.controls if stamped not in self.nets())
         sizes = self._sizes() | {_NEW: new}
         measured = self._budget is None and not self.card.is_separate
         for reserve in (self.needs(wish) if measured else 0, 0):
@@ -192,6 +229,8 @@ class Holdings:
             host_budget=_rounded(self.budget()),
             host_locked=sum(locked.values()),
             models=tuple(models),
+            modes=tuple(mode.name for mode in self.offered),
+            missing=tuple(self.missing.items()),
         )
 
     def _sizes(self) -> dict[str, int]:
@@ -200,14 +239,15 @@ class Holdings:
 
 def sharing(model: Model, there: Sequence[Part]) -> tuple[Part, ...]:
     """The parts of a model that was just read; what is held already, byte for byte, is taken from `there`."""
-    parts = parts_of(model.pipe.components, there)
+    parts = parts_of(model.modules, there)
     known = {part.sketch: part for part in there if part.sketch}
     twins = {
         part.name: twin
         for part in parts
         if part not in there and (twin := known.get(part.sketch)) is not None and twin.same(part)
     }
-    model.pipe.register_modules(**{name: twin.module for name, twin in twins.items()})
+    own = model.pipe.components
+    model.pipe.register_modules(**{name: twin.module for name, twin in twins.items() if name in own})
     return tuple(twins.get(part.name, part) for part in parts)
 
 

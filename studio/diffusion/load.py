@@ -18,10 +18,11 @@ import diffusers
 import torch
 import transformers
 from diffusers import DiffusionPipeline, SchedulerMixin
+from torch import nn
 from tqdm import tqdm
 
-from studio import catalog, families
-from studio.diffusion import preview, single_file
+from studio import abilities, catalog, families, headers
+from studio.diffusion import optional, preview, single_file
 from studio.diffusion.encoder import Memory
 from studio.diffusion.guides import Shelf
 from studio.diffusion.preview import Preview
@@ -39,19 +40,13 @@ NOTHING: Final = Shelf()
 
 _PRECISIONS: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 #: Trained for half precision; everything younger was trained in bfloat16.
-_HALF: Final = ("sd15", "sd2", "sdxl", "sdxl-refiner", "kolors", "pixart")
+_HALF: Final = ("mini", "sd15", "sd2", "sdxl", "sdxl-refiner", "kolors", "pixart")
 
 #: What AutoPipeline calls a task, for families that the table does not know.
 _AUTO: Final[dict[str, Any]] = {
     "text": AutoPipelineForText2Image,
     "picture": AutoPipelineForImage2Image,
     "mask": AutoPipelineForInpainting,
-}
-_REFUSALS: Final = {
-    "text": "draw from a text alone; add a picture",
-    "picture": "start from a picture; remove the picture",
-    "mask": "repaint part of a picture; remove the mask and the margins",
-    "edit": "edit a picture by instruction; remove the picture",
 }
 
 
@@ -64,6 +59,8 @@ class Model:
     preview: Preview | None
     digest: str
     device: torch.device
+    #: ControlNets that may steer it, by their keys.
+    controls: dict[str, nn.Module] = field(default_factory=dict, compare=False)
     #: What its text encoders said of the texts they read last.
     heard: Memory = field(default_factory=Memory, compare=False)
 
@@ -84,6 +81,11 @@ class Model:
             return bool(unet.config.in_channels == 2 * self.pipe.vae.config.latent_channels + 1)
         return tuple(self.family.pipelines) == ("mask",)
 
+    @property
+    def modules(self) -> dict[str, object]:
+        """All its parts by name, its ControlNets among them."""
+        return {**self.pipe.components, **{f"control {key}": net for key, net in self.controls.items()}}
+
     def view(self, scheduler: SchedulerMixin, task: Task) -> Any:
         """A pipeline over the same weights, so that nothing one job sets is seen by the next.
 
@@ -97,7 +99,7 @@ class Model:
             else:
                 view = _assembled(_kind(self.pipe, family, task), self.pipe, scheduler)
         except (KeyError, ValueError) as unknown:
-            raise ModelError(f"{self.spec.title} cannot {_REFUSALS[task]}, or choose another model.") from unknown
+            raise ModelError(abilities.cannot(self.spec.title, task)) from unknown
         view.set_progress_bar_config(disable=True)
         return view
 
@@ -186,6 +188,7 @@ def load(spec: ModelSpec, place: torch.device, dtype: torch.dtype, digest: str, 
 
 def _read(spec: ModelSpec, dtype: torch.dtype, shelf: Shelf) -> DiffusionPipeline:
     if spec.path.is_dir():
+        _check(spec)
         return _from_folder(spec.path, dtype)
     if spec.path.suffix.casefold() != ".dduf":
         return single_file.load(spec, dtype, shelf)
@@ -196,6 +199,23 @@ def _read(spec: ModelSpec, dtype: torch.dtype, shelf: Shelf) -> DiffusionPipelin
                 raise ModelError(f"{spec.title} is a damaged DDUF archive; download it again.")
         archive.extractall(place)
         return _from_folder(Path(place), dtype)
+
+
+def _check(spec: ModelSpec) -> None:
+    """Raises:
+    ModelError: a file of it is damaged, or made to harm; told by its header, before a tensor is read. Or it was
+        quantised by a library that is not here.
+    """
+    for part in sorted(spec.path.iterdir()):
+        if package := optional.absent(part / "config.json"):
+            raise ModelError(
+                f"{spec.title} was quantised by {package}; install that Python package, or get it in full."
+            )
+        for file in catalog.weights(part):
+            try:
+                headers.read_header(file)
+            except ModelError as reason:
+                raise ModelError(f"{spec.title} could not be loaded. {reason}") from reason
 
 
 def _from_folder(folder: Path, dtype: torch.dtype) -> DiffusionPipeline:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Final
 
 import torch
+from PIL import Image
 
+from studio import abilities, image, prompt_chunks
 from studio.catalog import Catalog
-from studio.diffusion import card, load, memory, modes, residency, sample
+from studio.diffusion import card, load, memory, modes, optional, residency, sample
+from studio.diffusion.annotate import Annotators
 from studio.diffusion.guides import Shelf
 from studio.diffusion.load import Model
-from studio.diffusion.lora import Loras
+from studio.diffusion.lora import RESIDENT, Loras
 from studio.diffusion.manager import PipelineManager
 from studio.diffusion.residency import GB, Mode, Storage
+from studio.diffusion.safety import Checker
 from studio.engine import EngineOptions, Event, Failed, Finished, Progress, State, Status
-from studio.errors import Cancelled, NotFound, OutOfMemory, StudioError
-from studio.request import GenerationResult, ModelSpec, ResolvedRequest
+from studio.errors import BadRequest, Cancelled, NotFound, OutOfMemory, StudioError
+from studio.geometry import Size
+from studio.pose import Pose
+from studio.request import ControlUnit, GenerationResult, ModelSpec, ResolvedRequest
 
 #: Seconds of silence after which the last progress is told again, so that a consumer may stop promptly.
 REPEAT: Final = 0.2
@@ -53,15 +61,23 @@ class LocalEngine:
         # cuDNN would otherwise be free to choose another algorithm next time.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-        self.loras = Loras()
+        budget = _bytes(options.memory)
+        self.loras = Loras() if budget is None else Loras(min(RESIDENT, budget // 8))
         self.manager = PipelineManager(
             self._read,
             card.of(self._device, _bytes(options.card_memory)),
             itemsize=lambda spec: self._dtype(spec).itemsize,
-            budget=_bytes(options.memory),
+            budget=budget,
             wanted=options.mode,
             moving=self.loras.rest,
+            beside=lambda: self.loras.nbytes,
         )
+        for key, mode in self._catalog.choices.modes.items():
+            with contextlib.suppress(BadRequest):  # chosen on another machine
+                self.manager.run_in(key, mode)
+        self._annotators = Annotators(options.models_dir, self._device, options.max_pixels)
+        self._checker = None if options.safety is None else Checker(options.safety)
+        self._fetching = ""
         self._turn = threading.Lock()
         self._status = Status(State.READY, "Ready.", self._name)
         # One thread for good: OpenMP keeps its helpers per thread.
@@ -71,6 +87,8 @@ class LocalEngine:
     def status(self) -> Status:
         status, kept = self._status, self.manager.report()
         ahead = next((held.title for held in kept.models if held.state == "loading"), "")
+        if self._fetching and status.state is State.READY:
+            status = replace(status, detail=self._fetching)
         if ahead and status.state is State.READY:  # reading keeps Python busy: nobody is to think the engine hangs
             status = replace(status, state=State.LOADING, detail=f"Loading {ahead} in advance.")
         return replace(status, memory=kept)
@@ -129,6 +147,36 @@ class LocalEngine:
     def pin(self, model: str, on: bool) -> None:
         self.manager.pin(model, on)
 
+    def run_in(self, model: str, mode: str) -> None:
+        self.manager.run_in(model, mode)
+
+    def trace(self, unit: ControlUnit, width: int, height: int) -> bytes:
+        """See `studio.engine.Tracer`. A detector is loaded between two pictures, and then works beside them."""
+        with self._fetches() as told:
+            return image.png(self._annotators.map(unit, (width, height), told, self._between))
+
+    def find_people(self, picture: bytes) -> Pose:
+        """See `studio.engine.Tracer`."""
+        with self._fetches() as told:
+            return self._annotators.people(picture, told, self._between)
+
+    @contextlib.contextmanager
+    def _fetches(self) -> Iterator[Callable[[str, int, int], bool]]:
+        """What is fetched meanwhile stands in the status line."""
+
+        def told(file: str, done: int, size: int) -> bool:
+            self._fetching = f"Fetching {file}: {done / 1e6:.1f} of {size / 1e6:.1f} MB."
+            return True
+
+        try:
+            yield told
+        finally:
+            self._fetching = ""
+
+    def _between(self, work: Callable[[], object]) -> object:
+        """Between two pictures, on the thread that draws them."""
+        return self._studio.submit(work).result()
+
     def close(self) -> None:
         self._studio.shutdown()
         self.manager.close()
@@ -140,7 +188,7 @@ class LocalEngine:
         spec: ModelSpec | None = None
         try:
             spec = self._spec(request.model)
-            last = Finished(self._picture(spec, request, events.put, stop))
+            last = Finished(self._checked(self._picture(spec, request, events.put, stop)))
         except Cancelled:
             last = None
         except StudioError as reason:
@@ -156,6 +204,9 @@ class LocalEngine:
             load.free()
         self._ready(spec)
         events.put(last)
+
+    def _checked(self, result: GenerationResult) -> GenerationResult:
+        return result if self._checker is None else replace(result, verdict=self._checker.verdict(result))
 
     def _picture(
         self, spec: ModelSpec, request: ResolvedRequest, tell: Tell, stop: threading.Event
@@ -185,11 +236,13 @@ class LocalEngine:
     def _draw(
         self, spec: ModelSpec, request: ResolvedRequest, mode: Mode | None, tell: Tell, stop: threading.Event
     ) -> GenerationResult:
+        nets = tuple(self._catalog.controlnet(unit.model) for unit in request.controls if unit.model and not unit.idle)
         worn = [(use, self._catalog.lora(use.name).path) for use in request.full_loras]
         self.loras.keep_for(spec.key)
         with self.manager.lease(
             spec,
             vae=None if request.vae is None else self._catalog.vae(request.vae),
+            controls=nets,
             pixels=request.width * request.height,
             mode=mode,
             stop=stop,
@@ -198,6 +251,9 @@ class LocalEngine:
         ) as model:
             if stop.is_set():
                 raise Cancelled("This picture was cancelled.")
+            denoiser = modes.denoiser_of(model)
+            if denoiser is not None and optional.will_compile(denoiser):
+                tell(Progress(f"Compiling {spec.title}, once"))
             loras = self.loras.reports
             for lora in loras:
                 tell(Progress(f"LoRA {lora.name}: {lora.found}"))
@@ -215,9 +271,33 @@ class LocalEngine:
                     max_pixels=self._options.max_pixels,
                     device=self._name,
                     embeddings={found.title: found.path for found in self._catalog.embeddings()},
+                    trace=lambda unit, size: self._map(unit, size, tell, stop),
                 )
             skipped = [f"Of the LoRA {lora.name} were left out: {what}." for lora in loras for what in lora.skipped]
-            return replace(drawn, loras=loras, notes=(*drawn.notes, *skipped))
+            notes = (*drawn.notes, *skipped)
+            return replace(drawn, loras=loras, notes=notes, embeddings=self._called(request, spec, notes))
+
+    def _called(self, request: ResolvedRequest, spec: ModelSpec, notes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """The textual inversions in the prompts, by name and hash, without those of which `notes` say that they were
+        read as words."""
+        there = {found.title.lower(): found for found in self._catalog.embeddings()}
+        if not there or not abilities.of(spec).clip_skip:
+            return ()
+        names = prompt_chunks.named(f"{request.full_prompt}\n{request.full_negative}", there)
+        return tuple(
+            (there[name].title, hashlib.sha256(there[name].path.read_bytes()).hexdigest()[:12])
+            for name in names
+            if not any(f"The embedding {name} " in note for note in notes)
+        )
+
+    def _map(self, unit: ControlUnit, size: Size, tell: Tell, stop: threading.Event) -> Image.Image:
+        """On the thread that draws."""
+
+        def told(file: str, done: int, whole: int) -> bool:
+            tell(Progress(f"Fetching {file}: {done / 1e6:.1f} of {whole / 1e6:.1f} MB"))
+            return not stop.is_set()
+
+        return self._annotators.map(unit, size, told, lambda work: work())
 
     def _read(self, spec: ModelSpec, storage: Storage) -> Model:
         """On the loader's thread, into main memory."""

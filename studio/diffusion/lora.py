@@ -83,10 +83,9 @@ class Loras:
 
     @property
     def nbytes(self) -> int:
-        """What the copies of changed weights and the resident files take."""
-        with self._lock:
-            copies = sum(touched.pristine.nbytes for touched in list(self._touched.values()))
-            return copies + sum(resident.file.nbytes for resident in self._files.values())
+        """What the copies of changed weights and the resident files take; told at once, even amid a change."""
+        copies = sum(touched.pristine.nbytes for touched in list(self._touched.values()))
+        return copies + sum(resident.file.nbytes for resident in list(self._files.values()))
 
     def _apply(self, model: Model, worn: Sequence[Worn]) -> tuple[LoraReport, ...]:
         chosen = sorted(((_stamp(path), use) for use, path in worn if not use.idle), key=_order)

@@ -148,10 +148,12 @@ def _converted(model: Model, modules: Mapping[str, nn.Module], file: LoraFile, n
 def _check(model: Model, file: LoraFile, found: Match) -> None:
     title, spec = file.path.stem, model.spec
     fitting, misfits, elsewhere = len(found.places), found.why.get(_MISFIT, 0), found.why.get(_ELSEWHERE, 0)
+    if _QUANTISED in found.why:
+        raise ModelError(
+            f"{spec.title} is quantised, and LoRAs cannot be laid over it; run it in another mode, or get it in full."
+        )
     if fitting and misfits * 10 <= fitting and elsewhere <= fitting:
         return
-    if not fitting and _QUANTISED in found.why:
-        raise ModelError(f"{spec.title} is quantised, and LoRAs cannot be laid over it; load it in full precision.")
     kinds = sorted({layer.unsupported for layer in file.layers if layer.unsupported})
     if not fitting and kinds:
         raise ModelError(f"The LoRA “{title}” is of a kind that is not supported ({', '.join(kinds)}); choose another.")

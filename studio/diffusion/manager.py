@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
-from studio.diffusion import footprint, modes, residency
+from studio.diffusion import controlnet, footprint, modes, residency
 from studio.diffusion import vae as vaes
 from studio.diffusion.card import Card
 from studio.diffusion.holdings import Holdings, Resident, Wish, sharing, weigh
@@ -24,7 +24,7 @@ from studio.diffusion.residency import Mode, Span, Storage
 from studio.engine import Memory
 from studio.errors import Cancelled, StudioError
 from studio.request import ModelSpec
-from studio.specs import VaeSpec
+from studio.specs import ControlNetSpec, VaeSpec
 
 #: Seconds between two looks whether a waiting picture was cancelled.
 _TICK: Final = 0.02
@@ -45,8 +45,8 @@ class _Reading:
     wanted: bool
 
     def is_for(self, wish: Wish, storage: Storage) -> bool:
-        mine = (self.wish.spec.key, self.wish.stamp, self.wish.vae, self.storage)
-        return mine == (wish.spec.key, wish.stamp, wish.vae, storage)
+        mine = (self.wish.spec.key, self.wish.stamp, self.wish.vae, self.wish.controls, self.storage)
+        return mine == (wish.spec.key, wish.stamp, wish.vae, wish.controls, storage)
 
 
 class PipelineManager:
@@ -54,7 +54,7 @@ class PipelineManager:
 
     `read` brings a model into main memory; a weight of it has `itemsize` bytes there. `wanted` names the mode to run
     every model in; otherwise it is the roomiest that fits. `moving` is called before weights are kept in another place
-    between two pictures: whoever changed them puts them back.
+    between two pictures: whoever changed them puts them back. `beside` tells the bytes that others hold of the budget.
 
     Raises:
         BadRequest: no such mode on this machine.
@@ -69,13 +69,15 @@ class PipelineManager:
         budget: int | None = None,
         wanted: str = "auto",
         moving: Callable[[], None] = _nothing,
+        beside: Callable[[], int] = int,
     ) -> None:
         self._read = read
         self._card = card
         self._itemsize = itemsize
         self._moving = moving
-        self._holdings = Holdings(card, budget)
-        self._wanted = residency.named(self._holdings.ladder, wanted)
+        self._holdings = Holdings(card, budget, beside)
+        self._wanted = residency.named(self._holdings.offered, wanted, self._holdings.missing)
+        self._chosen: dict[str, Mode] = {}
         self._span: Span = "model"
         self._reading: _Reading | None = None
         self._ahead: Ahead | None = None
@@ -87,6 +89,7 @@ class PipelineManager:
         spec: ModelSpec,
         *,
         vae: VaeSpec | None = None,
+        controls: tuple[ControlNetSpec, ...] = (),
         pixels: int = 0,
         mode: Mode | None = None,
         stop: threading.Event | None = None,
@@ -97,7 +100,8 @@ class PipelineManager:
 
         Idle models, least recently used first, leave *before* it is loaded: what is held never exceeds the budget. A
         failed or cancelled load leaves nothing behind. `pixels` of the picture tell how much drawing will take.
-        With `vae` it is the model with that VAE in the place of its own; everything else they share.
+        With `vae` it is the model with that VAE in the place of its own, with `controls` the one that these ControlNets
+        may steer; everything else they share.
         `dressed` may change the weights: entered and left while they are at rest, all in one place.
 
         Raises:
@@ -105,8 +109,8 @@ class PipelineManager:
             ModelError: it cannot be loaded.
             OutOfMemory: there is no room for it beside the models on lease.
         """
-        wish = self._wish(spec, pixels, vae)
-        mode = mode or self._wanted
+        wish = self._wish(spec, pixels, vae, controls)
+        mode = mode or self._mode_of(spec)
         resident = self._take(wish, mode, stop or threading.Event(), loading)
         try:
             reserve = self._holdings.needs(wish)
@@ -180,6 +184,18 @@ class PipelineManager:
         with self._changed:
             (self._holdings.pinned.add if on else self._holdings.pinned.discard)(key)
 
+    def run_in(self, key: str, name: str) -> None:
+        """Run a model in this mode from now on, `auto` meaning as the others.
+
+        Raises:
+            BadRequest: no such mode on this machine.
+        """
+        chosen = residency.named(self._holdings.offered, name, self._holdings.missing)
+        with self._changed:
+            self._chosen.pop(key, None)
+            if chosen is not None:
+                self._chosen[key] = chosen
+
     def mode(self, key: str) -> str:
         """The name of the mode a model was run in last; "" if it is not in memory."""
         with self._changed:
@@ -203,8 +219,14 @@ class PipelineManager:
             self._holdings.drop(list(self._holdings))
         free()
 
-    def _wish(self, spec: ModelSpec, pixels: int, vae: VaeSpec | None = None) -> Wish:
-        return Wish(spec, footprint.stamp(spec), self._itemsize(spec), pixels, vae)
+    def _mode_of(self, spec: ModelSpec) -> Mode | None:
+        return self._chosen.get(spec.key, self._wanted)
+
+    def _wish(
+        self, spec: ModelSpec, pixels: int, vae: VaeSpec | None = None, controls: tuple[ControlNetSpec, ...] = ()
+    ) -> Wish:
+        stamped = tuple((net, footprint.stamp(net)) for net in sorted(set(controls), key=lambda net: net.key))
+        return Wish(spec, footprint.stamp(spec), self._itemsize(spec), pixels, vae, stamped)
 
     def _take(self, wish: Wish, mode: Mode | None, stop: threading.Event, loading: Callable[[], None]) -> Resident:
         mine: Load[Resident] | None = None
@@ -298,17 +320,20 @@ class PipelineManager:
         """On the loader's thread."""
         with self._changed:
             there = [part for resident in self._holdings for part in resident.parts]
-            base = None if wish.vae is None else self._holdings.find(replace(wish, vae=None), storage)
+            base, nets = self._holdings.base(wish, storage), self._holdings.nets()
         model = base.model if base else replace(self._read(wish.spec, storage), device=self._card.place)
-        if wish.vae is not None:
+        if wish.vae is not None and (base is None or base.wish.vae is None):
             model = vaes.fitted(model, wish.vae)
+        load.check()
+        steering = {net.key: nets.get((net, stamp)) or controlnet.read(net, model) for net, stamp in wish.controls}
+        model = replace(model, controls=steering)
         load.check()
         parts = sharing(model, there)
         load.check()
         if self._card.place.type == "cuda":
             for part in parts:
                 part.pin()
-        mode = next(mode for mode in self._holdings.ladder if mode.storage == storage)
+        mode = next(mode for mode in self._holdings.offered if mode.storage == storage)
         return Resident(wish, storage, model, parts, weigh(model, parts), mode)
 
     def _ended(self, load: Load[Resident]) -> None:
@@ -330,7 +355,8 @@ class PipelineManager:
             if ahead.over.is_set() or self._holdings.leases() or self._reading is not None:
                 return None
             wish = self._wish(ahead.spec, ahead.spec.defaults.width * ahead.spec.defaults.height)
-            storage = self._wanted.storage if self._wanted else self._holdings.storage(wish)
+            mode = self._mode_of(ahead.spec)
+            storage = mode.storage if mode else self._holdings.storage(wish)
             return self._begin(wish, storage, wanted=False)
 
 

@@ -13,6 +13,7 @@ from diffusers.hooks import HookRegistry, apply_group_offloading
 from diffusers.hooks.layerwise_casting import DEFAULT_SKIP_MODULES_PATTERN, LayerwiseCastingHook
 from torch import Tensor, nn
 
+from studio.diffusion import optional
 from studio.diffusion.card import Card
 from studio.diffusion.load import Model
 from studio.diffusion.part import Part
@@ -44,6 +45,8 @@ def running(mode: Mode, model: Model, parts: Sequence[Part], card: Card, reserve
     with ExitStack() as undo:
         if mode.tiled:
             undo.enter_context(_tiled(getattr(model.pipe, "vae", None)))
+        if mode.compiled:
+            undo.enter_context(optional.compiled(denoiser_of(model), model.spec.title))
         if card.is_separate and mode.span != "model":
             large = [part for part in parts if mode.span == "block" and part.module is denoiser_of(model)]
             undo.enter_context(_visiting([part for part in parts if part not in large], card, reserve))
@@ -63,8 +66,16 @@ def blocks(denoiser: nn.Module) -> list[int]:
 
 
 def shrink(model: Model, storage: Storage, computing: torch.dtype) -> None:
-    """Keep the weights of the denoiser's large layers in fewer bytes; everything else, and computing, in full."""
+    """Keep the weights of the denoiser's large layers in fewer bytes; everything else, and computing, in full.
+
+    Raises:
+        ModelError: the denoiser is quantised already.
+    """
     denoiser = denoiser_of(model)
+    if storage not in STORED:
+        if denoiser is not None:
+            optional.quantise(denoiser, storage, computing, model.spec.title)
+        return
     for module in model.pipe.components.values():
         if module is denoiser and denoiser is not None:
             _shrink(denoiser, STORED[storage], computing)
@@ -76,7 +87,8 @@ def _shrink(module: nn.Module, stored: torch.dtype, computing: torch.dtype) -> N
     skipped = (*DEFAULT_SKIP_MODULES_PATTERN, *(getattr(module, "_skip_layerwise_casting_patterns", None) or ()))
     cast: set[int] = set()
     for name, layer in module.named_modules():
-        if isinstance(layer, _LAYERS) and not any(re.search(pattern, name) for pattern in skipped):
+        plain = all(tensor.is_floating_point() for tensor in layer.parameters(recurse=False))  # not of a GGUF file
+        if plain and isinstance(layer, _LAYERS) and not any(re.search(pattern, name) for pattern in skipped):
             registry = HookRegistry.check_if_exists_or_initialize(layer)
             registry.register_hook(_Widened(stored, computing), _CASTING)
             cast |= {id(tensor) for tensor in layer.parameters()}

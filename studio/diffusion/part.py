@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+from diffusers.quantizers.gguf.utils import GGUFParameter
 from torch import Tensor, nn
 
 #: Bytes; every tensor starts at a multiple, as PyTorch's own allocators have it or better.
@@ -39,12 +40,28 @@ class _Slot:
         return piece[self.offset : self.offset + self.bytes].view(self.dtype).as_strided(self.shape, self.stride)
 
 
+class _Woven:
+    """A weight made of several tensors (torchao's), which has to be put together anew when those have moved."""
+
+    def __init__(self, module: nn.Module, name: str) -> None:
+        self._module = module
+        self._name = name
+        whole = module._parameters[name]
+        self._inner, self._rest = whole.__tensor_flatten__()  # type: ignore[union-attr]
+        self._build, self._layout = type(whole).__tensor_unflatten__, (whole.size(), whole.stride())  # type: ignore
+        self.tensors = {inner: getattr(whole, inner) for inner in self._inner}
+
+    def assemble(self) -> None:
+        whole = self._build(self.tensors, self._rest, *self._layout)
+        self._module._parameters[self._name] = nn.Parameter(whole, requires_grad=False)
+
+
 class Part:
     """A module of a model. Its master copy is one piece of host memory, of which all its tensors are views.
 
     Packing copies, one tensor at a time, and so also parts weights from the file they may have been mapped from: they
     are in memory for good, and stay what they are when the file is replaced.
-    Weights in formats of their own (quantised ones) cannot be packed; they move the usual way, tensor by tensor.
+    Weights whose tensors nobody can tell (those of bitsandbytes) cannot be packed; they move the usual way.
     """
 
     _numbers: Final = itertools.count(1)
@@ -55,11 +72,18 @@ class Part:
         #: Unlike `id`, never given to another part later.
         self.key = f"{name}-{next(self._numbers)}"
         self._tensors: list[tuple[Tensor, _Slot]] = []
+        self._woven = [
+            _Woven(owner, name)
+            for owner in module.modules()
+            for name, tensor in owner.named_parameters(recurse=False)
+            if hasattr(tensor, "__tensor_flatten__")
+        ]
         self._host: Tensor | None = None
         self._card: Tensor | None = None
         self._moved = False
         self._pinned = False
         tensors = [(name, tensor) for name, tensor in _tensors(module) if tensor.numel()]
+        tensors += [found for woven in self._woven for found in woven.tensors.items()]
         if tensors and all(_is_plain(tensor) for _, tensor in tensors):
             self._pack(tensors)
             self.bytes = 0 if self._host is None else self._host.numel()
@@ -153,6 +177,8 @@ class Part:
     def _bind(self, piece: Tensor) -> None:
         for tensor, slot in self._tensors:
             tensor.data = slot.of(piece)
+        for woven in self._woven:
+            woven.assemble()
 
     def _sketched(self) -> str:
         """Differs where class, configuration, layout or a sample of the weights do. "" where it cannot be told."""
@@ -184,12 +210,21 @@ def parts_of(components: dict[str, object], there: Iterable[Part] = ()) -> tuple
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
+    """Without those that are made of others."""
+    named = itertools.chain(module.named_parameters(), module.named_buffers())
+    yield from (found for found in named if not hasattr(found[1], "__tensor_flatten__"))
 
 
 def _is_plain(tensor: Tensor) -> bool:
+    if isinstance(tensor, GGUFParameter):  # plain bytes, and a note of what they mean
+        return True
     return type(tensor) in (nn.Parameter, Tensor) and type(tensor.data) is Tensor and tensor.layout == torch.strided
+
+
+def _size(tensor: Tensor) -> int:
+    """Bytes, with the scales that a weight of bitsandbytes keeps to itself."""
+    state = getattr(tensor, "quant_state", None)
+    return tensor.nbytes + (0 if state is None else int(state.absmax.nbytes))
 
 
 def _is_dense(tensor: Tensor) -> bool:
@@ -201,14 +236,6 @@ def _is_dense(tensor: Tensor) -> bool:
             return False
         expected *= size
     return True
-
-
-def _size(tensor: Tensor) -> int:
-    """Bytes, also of a tensor that is made of others."""
-    if hasattr(tensor, "__tensor_flatten__"):
-        inner, _ = tensor.__tensor_flatten__()
-        return sum(_size(getattr(tensor, name)) for name in inner)
-    return tensor.nbytes
 
 
 def _piece(size: int) -> Tensor:

@@ -7,32 +7,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from studio.errors import BadRequest
 
 GB: Final = 10**9
+NOTHING: Final[Mapping[str, str]] = {}
 
 #: Which of a model's weights are on the device while it draws: all of them, the part at work, or a few of its blocks.
 Span = Literal["model", "part", "block"]
 #: What the denoiser's weights are kept as between two uses; computing is in the precision of the model either way.
-Storage = Literal["", "float16", "float8"]
+#: The last three are those of libraries that may not be installed.
+Storage = Literal["", "float16", "float8", "torchao", "sdnq", "bitsandbytes"]
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """A way to run a model. `tiled`: the picture is decoded in tiles, which may show faintly in a large one."""
+    """A way to run a model. `tiled`: the picture is decoded in tiles, which may show faintly in a large one.
+    `compiled`: the layers that its denoiser repeats are compiled when they are first used."""
 
     name: str
     span: Span = "model"
     tiled: bool = False
     storage: Storage = ""
+    compiled: bool = False
 
     @property
     def is_exact(self) -> bool:
         """Whether pictures are those of `whole`, bit for bit."""
-        return not self.tiled and not self.storage
+        return not self.tiled and not self.storage and not self.compiled
 
 
 #: The roomiest first. On a machine without a separate device there is nothing to move.
@@ -44,6 +48,13 @@ ON_CARD: Final = (
     Mode("8-bit", "block", tiled=True, storage="float8"),
 )
 ON_HOST: Final = (Mode("whole"), Mode("tiled", tiled=True), Mode("half", tiled=True, storage="float16"))
+#: Modes that need what not every machine has, those of more bits first.
+OPTIONAL: Final = (
+    Mode("compiled", compiled=True),
+    Mode("torchao", "part", storage="torchao"),
+    Mode("sdnq", "part", storage="sdnq"),
+    Mode("bitsandbytes", "part", storage="bitsandbytes"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +79,28 @@ def mode(ladder: Sequence[Mode], weight: Weight, room: int, reserve: int) -> Mod
     return next((rung for rung in exact if weight.on_card(rung) + reserve <= room), exact[-1])
 
 
-def named(ladder: Sequence[Mode], name: str) -> Mode | None:
-    """None for `auto`.
+def named(offered: Sequence[Mode], name: str, missing: Mapping[str, str] = NOTHING) -> Mode | None:
+    """None for `auto`. `missing`: what this machine lacks for other modes, in a sentence.
 
     Raises:
         BadRequest: no such mode on this machine.
     """
     if name == "auto":
         return None
-    found = next((mode for mode in ladder if mode.name == name), None)
+    found = next((mode for mode in offered if mode.name == name), None)
+    if found is None and name in missing:
+        raise BadRequest(missing[name])
     if found is None:
-        names = ", ".join(mode.name for mode in ladder)
+        names = ", ".join(mode.name for mode in offered)
         raise BadRequest(f"Models cannot be run in the mode “{name}” on this device; choose auto, {names}.")
     return found
 
 
 def leaner(ladder: Sequence[Mode], than: Mode) -> Mode | None:
-    """The next rung down."""
-    below = ladder[ladder.index(than) + 1 :]
+    """The next rung down. An optional mode that keeps weights in fewer bits stays what it is, and decodes in tiles."""
+    if than not in ladder and than.storage:
+        return None if than.tiled else replace(than, name=f"{than.name}-tiled", tiled=True)
+    below = ladder[ladder.index(than) + 1 :] if than in ladder else ladder[1:]
     return below[0] if below else None
 
 

@@ -6,24 +6,31 @@ import inspect
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from PIL import Image
 
+from studio import families
 from studio.canvas import Canvas, read
-from studio.diffusion import conditioning, preview, schedulers
+from studio.diffusion import conditioning, conditions, controlnet, preview, schedulers
+from studio.diffusion.conditions import Map, Trace
 from studio.diffusion.load import Model
 from studio.diffusion.repaint import Repaint, blank
 from studio.diffusion.watch import FRAMES, Round, Watch
 from studio.engine import Event
 from studio.errors import ModelError
 from studio.family import Task
-from studio.request import GenerationResult, ResolvedRequest
+from studio.geometry import Size
+from studio.request import ControlUnit, GenerationResult, ResolvedRequest
 
 _HALF: Final = (torch.float16, torch.bfloat16)
+
+
+def untraced(unit: ControlUnit, size: Size) -> Image.Image:
+    raise AssertionError("guides need somebody who makes maps of them")
 
 
 def draw(
@@ -36,9 +43,10 @@ def draw(
     max_pixels: int,
     device: str,
     embeddings: Mapping[str, Path] | None = None,
+    trace: Trace = untraced,
 ) -> GenerationResult:
     """Draw one picture. `tell` hears of every step; `preview_every` steps it is given a preview (0: never).
-    `embeddings`: the files of textual inversions by the word that calls them.
+    `embeddings`: the files of textual inversions by the word that calls them; `trace` makes the maps of guides.
 
     Raises:
         Cancelled: `stop` was set; noticed after every evaluation of the denoiser.
@@ -53,11 +61,13 @@ def draw(
     # the lower 32 bits of a seed, as it does in every other program of this field.
     generator = torch.Generator("cpu").manual_seed(request.seed)
     edits = canvas is not None and _task(model, canvas, request.strength) == "edit"
-    for turn, strength in _rounds(request, edits):
-        picture, noisy, notes = _round(
-            model, request, canvas, turn, strength, generator, tell, stop, preview_every, embeddings
-        )
-        canvas = canvas and canvas.after(picture)
+    followed = conditions.maps(model, request, canvas, trace)
+    with controlnet.attached(model):
+        for turn, strength in _rounds(request, edits):
+            picture, noisy, notes = _round(
+                model, request, canvas, followed, turn, strength, generator, tell, stop, preview_every, embeddings
+            )
+            canvas = canvas and canvas.after(picture)
     return _result(model, request, picture, time.perf_counter() - began, device, noisy, notes)
 
 
@@ -78,6 +88,7 @@ def _round(
     model: Model,
     request: ResolvedRequest,
     canvas: Canvas | None,
+    followed: Sequence[Map],
     turn: Round,
     strength: float,
     generator: torch.Generator,
@@ -89,7 +100,10 @@ def _round(
     """The picture after this round, the frames of its film, and what could not be followed."""
     task = _task(model, canvas, strength)
     xl = model.family.key.startswith("sdxl")
-    scheduler = schedulers.own(model.pipe.scheduler, request.sampler, request.scheduler, generator=generator, xl=xl)
+    strange = model.family is families.UNKNOWN
+    scheduler = schedulers.own(
+        model.pipe.scheduler, request.sampler, request.scheduler, generator=generator, xl=xl, strange=strange
+    )
     pipe = model.view(scheduler, task)
     if model.family.key == "hidream":  # it scales every size to this one squared
         width, height = (request.width, request.height) if canvas is None else canvas.size
@@ -98,6 +112,8 @@ def _round(
     vae = getattr(pipe, "vae", None)
     kept = None if vae is None else vae.dtype
     try:
+        # What joins several prompts goes around the guides, so that they hear each of them.
+        guided = conditions.steer(pipe, followed, canvas) if followed else None
         told = conditioning.prepare(model, pipe, request, task, turn, embeddings)
         given = _arguments(model, request, canvas, generator) | told.arguments
         if task in ("picture", "mask"):
@@ -117,6 +133,8 @@ def _round(
 
         def on_step_end(view: Any, evaluation: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             watch.on_step_end(view, evaluation, timestep, tensors)
+            if guided is not None:
+                guided.evaluation = evaluation + 1
             changed = told.on_step_end(evaluation)
             return changed if repaint is None else changed | repaint.on_step_end(evaluation, tensors)
 

@@ -11,7 +11,6 @@ from diffusers import FlowMatchEulerDiscreteScheduler, SchedulerMixin
 
 from studio import samplers
 from studio.diffusion import levels
-from studio.errors import BadRequest
 from studio.samplers import AUTOMATIC, FLOW, SAMPLERS, SCHEDULES
 
 #: What training fixed: it belongs to the model, whichever sampler draws.
@@ -49,18 +48,19 @@ def own(
     *,
     generator: torch.Generator | None = None,
     xl: bool = False,
+    strange: bool = False,
 ) -> SchedulerMixin:
     """A new scheduler with what training fixed of the model's, that draws as `sampler` on `schedule`.
 
     `generator` is where samplers that add noise take it from when the pipeline gives them none. `xl`: the model is of
-    the XL kind, which has steps of its own to align.
+    the XL kind, which has steps of its own to align. `strange`: its pipeline is none that the table of families
+    describes, and may understand its own scheduler alone.
 
     Raises:
         BadRequest: no such sampler, no such schedule type, or this model cannot follow it.
     """
-    if isinstance(model, diffusers.SCMScheduler):
-        if (sampler, schedule) != ("Euler", AUTOMATIC):
-            raise BadRequest("This model has a sampler of its own: choose Euler with the Automatic schedule.")
+    if isinstance(model, diffusers.SCMScheduler) or (strange and not is_flow(model) and not model._compatibles):
+        samplers.check_own(sampler, schedule)
         return type(model).from_config(model.config)
     if is_flow(model):
         return _flow(model, sampler, schedule, generator)

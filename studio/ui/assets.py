@@ -50,8 +50,9 @@ class Assets:
     def head(self, root_path: str) -> str:
         """What goes into the page's head. `root_path`: where a proxy serves the studio, empty at the root."""
         base = escape(f"{root_path.rstrip('/')}/page/{self.digest}", quote=True)
-        # The canvas comes with the first tab that needs it.
-        scripts = sorted(name for name in self.files if name.endswith(".js") and not name.startswith("canvas"))
+        # Canvases and the pose editor come with the first tab that needs them.
+        late = ("canvas", "pose")
+        scripts = sorted(name for name in self.files if name.endswith(".js") and not name.startswith(late))
         lines = [
             f"<script>{_FIRST_PAINT} window.pochade = {{ scripts: '{base}' }};</script>",
             f'<link rel="stylesheet" href="{base}/page.css">',

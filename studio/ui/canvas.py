@@ -21,7 +21,8 @@ from studio.request import Picture
 from studio.ui.widget import widget
 
 #: `mask`: what is to be repainted. `sketch`: colours over a picture or a blank page. `line`: black lines on either.
-Mode = Literal["mask", "sketch", "line"]
+#: `draw`: pens and colours on paper, through which a picture below can be traced.
+Mode = Literal["mask", "sketch", "line", "draw"]
 
 #: Begins the values of components that the browser fills in; a character that nobody types.
 MARK: Final = "\ue000"

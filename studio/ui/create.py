@@ -1,4 +1,4 @@
-"""Where pictures are made: three rooms, text, image and inpaint, around one form, one stage and one Generate.
+"""Where pictures are made: four rooms, text, image, inpaint and guide, around one form, one stage and one Generate.
 
 The browser shows what belongs to the room it is in (`assets/js/rooms.js`); what an artist has set holds in all of them.
 """
@@ -9,9 +9,8 @@ from typing import Final
 
 import gradio as gr
 
-from studio import samplers
 from studio.request import MAX_COUNT, MAX_LOOPS, MAX_MARGIN
-from studio.ui import canvas, form, source
+from studio.ui import canvas, form, guide, source
 from studio.ui.form import Form, Studio
 from studio.ui.source import Source
 from studio.ui.widget import widget
@@ -37,21 +36,25 @@ def build(studio: Studio, page: gr.Blocks) -> None:
                 autofocus=True,
                 elem_id="prompt",
             )
+            widget("prompt-tools", elem_id="prompt-tools")
             told = {
                 **form.for_scripts(studio),
                 "names": (*form.NAMES, *source.NAMES),
                 "usual": source.DEFAULTS,
             }
-            tools = widget("form", "examples", data=told, events=("reuse", "choose"), elem_id="examples")
+            tools = widget("form", "examples", data=told, events=("reuse", "choose", "put"), elem_id="examples")
         with gr.Column(elem_id="workplace"):
             widget("rooms", "viewSwitch", elem_id="view-switch")
             sheets = {
                 "image": canvas.place("image", "sketch", max_pixels=pixels, page=blank, script="rooms"),
                 "inpaint": canvas.place("inpaint", "mask", max_pixels=pixels, page=blank, script="rooms"),
             }
+            guide.surface(pixels)
             widget("stage", elem_id="stage")
         with gr.Column(elem_id="form-source", elem_classes="panel"):
             given = _source_controls(pixels)
+            with _fold("guides", "Guides"):
+                guide.place()
         with gr.Column(elem_id="form-settings", elem_classes="panel"):
             controls = _form_controls(studio, prompt)
         with gr.Row(elem_id="form-go"):
@@ -63,7 +66,7 @@ def build(studio: Studio, page: gr.Blocks) -> None:
 def _form_controls(studio: Studio, prompt: gr.Textbox) -> Form:
     """What every room has."""
     shown = form.default_values(studio)
-    likes = studio.catalog.find(None).defaults
+    likes, can = studio.catalog.find(None).defaults, form.able(studio, shown["model"])
     widget("form", "settingsToggle", elem_id="settings-toggle")
     with _fold("negative", "Negative prompt"):
         negative = gr.Textbox(
@@ -73,6 +76,8 @@ def _form_controls(studio: Studio, prompt: gr.Textbox) -> Form:
             max_lines=8,
             elem_id="negative",
         )
+        widget("tokens", data="negative", elem_id="negative-tokens")
+        widget("negatives", elem_id="negatives")
     styles = gr.Dropdown(
         [style.name for style in studio.presets.styles()],
         label="Styles",
@@ -82,12 +87,17 @@ def _form_controls(studio: Studio, prompt: gr.Textbox) -> Form:
         elem_id="styles",
     )
     widget("form", "stylePreview", elem_id="style-preview")
+    widget("styles", "button", elem_id="browse-styles")
     model = gr.Dropdown(
         form.models(studio),
         value=str(shown["model"]),
         label="Model",
         elem_id="model",
     )
+    widget("able", "note", elem_id="able")
+    with _fold("loras", "LoRAs"):
+        widget("loras", elem_id="loras-list")
+        loras = gr.Textbox(elem_id="loras", elem_classes="carried", show_label=False)
     with gr.Row(elem_id="size"):
         width = gr.Number(
             likes.width, label="Width", placeholder=f"{likes.width}", step=8, min_width=80, elem_id="width"
@@ -103,22 +113,40 @@ def _form_controls(studio: Studio, prompt: gr.Textbox) -> Form:
         seed = gr.Textbox(label="Seed", placeholder="random", max_lines=1, min_width=80, elem_id="seed")
         widget("form", "seedTools", elem_id="seed-tools")
     with _fold("sampling", "Sampling"):
+        widget("quality", elem_id="quality")
         with gr.Row():
             sampler = gr.Dropdown(
-                list(samplers.SAMPLERS), value=likes.sampler, label="Sampler", min_width=120, elem_id="sampler"
+                list(can.schedules), value=likes.sampler, label="Sampler", min_width=120, elem_id="sampler"
             )
             scheduler = gr.Dropdown(
-                list(form.schedules_of(likes.sampler)),
+                list(can.schedules[likes.sampler]),
                 value=likes.scheduler,
                 label="Schedule type",
                 min_width=120,
                 elem_id="scheduler",
             )
         steps = _slider(1, 150, likes.steps, 1, "Steps", "steps")
-        guidance = _slider(0, 50, likes.guidance, 0.1, "Guidance scale", "guidance")
+        guidance = _slider(0, 50, likes.guidance, 0.1, form.GUIDANCE[can.guidance], "guidance")
+        clip_skip = _slider(1, 12, 1, 1, "Clip skip", "clip_skip")
         choices = form.vaes(studio)
         vae = gr.Dropdown(choices, value="", label="VAE", visible=len(choices) > 1, elem_id="vae")
-    return Form(prompt, negative, styles, model, width, height, count, seed, sampler, scheduler, steps, guidance, vae)
+    return Form(
+        prompt,
+        negative,
+        styles,
+        model,
+        width,
+        height,
+        count,
+        seed,
+        sampler,
+        scheduler,
+        steps,
+        guidance,
+        clip_skip,
+        vae,
+        loras,
+    )
 
 
 def _source_controls(max_pixels: int) -> Source:

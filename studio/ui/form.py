@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 import gradio as gr
 from pydantic import TypeAdapter, ValidationError
 
-from studio import plan, samplers
+from studio import abilities, known, plan, samplers
+from studio.abilities import Abilities
 from studio.errors import BadRequest, StudioError
-from studio.request import MAX_PROMPT, SEED_END, Defaults, GenerationRequest
+from studio.family import GuidanceKind
+from studio.request import MAX_PROMPT, SEED_END, Defaults, GenerationRequest, ModelSpec
+from studio.ui import worn
 
 if TYPE_CHECKING:
     from gradio.components import Component
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from studio.catalog import Catalog
     from studio.gallery import Gallery
     from studio.jobs import Jobs
+    from studio.known import Known
     from studio.presets import Presets, Style
     from studio.settings import Settings
 
@@ -46,6 +50,7 @@ class Studio:
     presets: Presets
     gallery: Gallery
     settings: Settings
+    well_known: Mapping[str, Known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,9 @@ class Form:
     scheduler: gr.Dropdown
     steps: gr.Slider
     guidance: gr.Slider
+    clip_skip: gr.Slider
     vae: gr.Dropdown
+    loras: gr.Textbox
 
     @property
     def components(self) -> list[Component]:
@@ -76,26 +83,47 @@ NAMES: Final = tuple(field.name for field in fields(Form))
 OF_MODEL: Final = ("sampler", "scheduler", "steps", "guidance", "width", "height")
 
 
+#: What the guidance scale is called, by what it does.
+GUIDANCE: Final[Mapping[GuidanceKind, str]] = {
+    "cfg": "Guidance scale",
+    "embedded": "Guidance, distilled",
+    "none": "Guidance scale",
+}
+
+
 def read(
-    form: Form, values: Mapping[Component, object], parts: Mapping[str, object] | None = None
+    form: Form,
+    values: Mapping[Component, object],
+    parts: Mapping[str, object] | None = None,
+    can: Abilities | None = None,
 ) -> GenerationRequest:
     """The request the controls ask for. An emptied control leaves its field to the model.
 
-    `parts` are fields that come from elsewhere, in the place of what the controls say.
+    `parts` are fields that come from elsewhere, in the place of what the controls say. What the model `can` not do is
+    not asked of it, although its control, hidden on the page, still holds a value.
 
     Raises:
         BadRequest: a value no request may have, in one sentence.
     """
     given = {name: _encodable(values.get(getattr(form, name))) for name in NAMES}
     given["seed"] = read_seed(given["seed"])
-    for name in ("width", "height", "steps", "count"):
+    for name in ("width", "height", "steps", "count", "clip_skip"):
         given[name] = whole(given[name])
+    given["loras"] = worn.read(given["loras"])
+    if can is not None:
+        given.update(dict.fromkeys(_unheard(can)))
     given.update(parts or {})
-    asked = {name: value for name, value in given.items() if value not in (None, "", [])}
+    asked = {name: value for name, value in given.items() if value not in (None, "", [], ())}
     try:
         return GenerationRequest.model_validate(asked)
     except ValidationError as invalid:
         raise BadRequest(plan.sentence(invalid)) from invalid
+
+
+def _unheard(can: Abilities) -> list[str]:
+    """The fields whose controls the page hides."""
+    able = {"negative": can.negative, "guidance": can.guidance != "none", "clip_skip": can.clip_skip}
+    return [name for name, heard in able.items() if not heard]
 
 
 def read_seed(text: object) -> int | None:
@@ -127,15 +155,13 @@ def whole(value: object) -> object:
 
 def fill(request: GenerationRequest, studio: Studio) -> dict[str, object]:
     """What each control shows for `request`, by field name."""
-    return _settle({name: getattr(request, name) for name in NAMES}, studio)
+    asked = {name: getattr(request, name) for name in NAMES}
+    return _settle({**asked, "loras": worn.write(request.loras, studio.catalog)}, studio)
 
 
 def default_values(studio: Studio, model: str | None = None) -> dict[str, object]:
     """The form as a first visitor finds it, or as `model` likes it; an unknown model gives way to the default one."""
-    try:
-        spec = studio.catalog.find(model)
-    except StudioError:
-        spec = studio.catalog.find(None)
+    spec = _found(studio, model)
     likes = spec.defaults
     return {
         "prompt": EXAMPLES[0],
@@ -144,14 +170,16 @@ def default_values(studio: Studio, model: str | None = None) -> dict[str, object
         "model": spec.key,
         "count": 1,
         "seed": "",
+        "clip_skip": 1,
         "vae": "",
+        "loras": "",
         **{name: getattr(likes, name) for name in OF_MODEL},
     }
 
 
-def remembered(saved: str | None) -> Mapping[str, object] | None:
+def remembered(saved: object) -> Mapping[str, object] | None:
     """What a browser remembered, by name; None if that is nothing or cannot be read."""
-    if not saved or len(saved) > _REMEMBERED_AT_MOST:
+    if not isinstance(saved, str) or len(saved) > _REMEMBERED_AT_MOST:
         return None
     try:
         return _Saved.validate_json(saved)
@@ -173,6 +201,8 @@ def _settle(wanted: Mapping[str, object], studio: Studio) -> dict[str, object]:
         value = whole(wanted.get(name))
         if name == "seed":
             shown[name] = _seed_text(value)
+        elif name == "loras":
+            shown[name] = worn.settle(value)
         elif name != "model" and value is not None and _is_valid(name, value):
             shown[name] = value
     known = {style.name for style in studio.presets.styles()}
@@ -180,9 +210,10 @@ def _settle(wanted: Mapping[str, object], studio: Studio) -> dict[str, object]:
     shown["styles"] = [name for name in styles if name in known] if isinstance(styles, list | tuple) else []
     if shown["vae"] not in {spec.key for spec in studio.catalog.vaes()}:
         shown["vae"] = ""
-    if shown["sampler"] not in samplers.SAMPLERS:
+    can = able(studio, shown["model"])
+    if shown["sampler"] not in can.schedules:
         shown["sampler"] = defaults["sampler"]
-    if shown["scheduler"] not in schedules_of(str(shown["sampler"])):
+    if shown["scheduler"] not in can.schedules[str(shown["sampler"])]:
         shown["scheduler"] = samplers.AUTOMATIC
     return shown
 
@@ -203,29 +234,43 @@ def _is_valid(name: str, value: object) -> bool:
     return True
 
 
-def follow_model(old: Defaults, new: Defaults, shown: Mapping[str, object]) -> dict[str, object]:
-    """What the controls show after a change of model: untouched values follow, the artist's own stay."""
+def able(studio: Studio, model: object) -> Abilities:
+    """What `model` can do, or the default one in the place of an unknown one."""
+    return abilities.of(_found(studio, str(model)))
+
+
+def _found(studio: Studio, model: str | None) -> ModelSpec:
+    try:
+        return studio.catalog.find(model)
+    except StudioError:
+        return studio.catalog.find(None)
+
+
+def follow_model(old: Defaults, new: Defaults, can: Abilities, shown: Mapping[str, object]) -> dict[str, object]:
+    """What the controls show after a change of model: untouched values follow, the artist's own stay where the new
+    model `can` follow them."""
     following = {}
     for name in OF_MODEL:
         untouched = shown[name] in (None, getattr(old, name))
         following[name] = getattr(new, name) if untouched else shown[name]
-    if following["scheduler"] not in schedules_of(str(following["sampler"])):
+    if following["sampler"] not in can.schedules:
+        following["sampler"], following["scheduler"] = new.sampler, new.scheduler
+    if following["scheduler"] not in can.schedules[str(following["sampler"])]:
         following["scheduler"] = samplers.AUTOMATIC
     return following
 
 
-def schedules_of(sampler: str) -> tuple[str, ...]:
-    known = samplers.SAMPLERS.get(sampler)
-    return known.schedules if known else (samplers.AUTOMATIC,)
-
-
-def updates(shown: Mapping[str, object], defaults: Defaults) -> list[object]:
+def updates(shown: Mapping[str, object], defaults: Defaults, can: Abilities) -> list[object]:
     """One Gradio update for each control, in the order of `Form.components`."""
     answer: list[object] = []
     for name in NAMES:
         value = shown[name]
-        if name == "scheduler":
-            answer.append(gr.update(value=value, choices=list(schedules_of(str(shown["sampler"])))))
+        if name == "sampler":
+            answer.append(gr.update(value=value, choices=list(can.schedules)))
+        elif name == "scheduler":
+            answer.append(gr.update(value=value, choices=list(can.schedules[str(shown["sampler"])])))
+        elif name == "guidance":
+            answer.append(gr.update(value=value, label=GUIDANCE[can.guidance]))
         elif name in ("width", "height"):
             answer.append(gr.update(value=value, placeholder=str(getattr(defaults, name))))
         else:
@@ -252,6 +297,6 @@ def for_scripts(studio: Studio) -> dict[str, object]:
         "names": NAMES,
         "examples": EXAMPLES,
         "longest": MAX_PROMPT,
-        "defaults": {spec.key: asdict(spec.defaults) for spec in studio.catalog.models()},
+        **known.told(studio.catalog, studio.well_known),
         "styles": {style.name: {"prompt": style.prompt, "negative": style.negative} for style in styles},
     }

@@ -1,4 +1,4 @@
-"""The Share panel: a place for `assets/js/people.js`, which asks the house's own routes who may come in."""
+"""The sheets of the bar: places for `people.js` (who may come in) and `settings.js` (how the studio keeps house)."""
 
 from __future__ import annotations
 
@@ -10,3 +10,4 @@ from studio.ui.widget import widget
 def build() -> None:
     with gr.Column(elem_id="people"):
         widget("people", elem_id="people-body")
+        widget("settings", elem_id="settings-body")

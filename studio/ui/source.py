@@ -19,7 +19,7 @@ from studio.ui.form import whole
 if TYPE_CHECKING:
     from gradio.components import Component
 
-Room = Literal["create", "image", "inpaint"]
+Room = Literal["create", "image", "inpaint", "guide"]
 _Side = Annotated[int, Field(ge=-MAX_MARGIN, le=MAX_MARGIN)]
 SIDES: Final = ("left", "top", "right", "bottom")
 _AS_USUAL: Final = Inpaint()
@@ -91,13 +91,13 @@ def restore(saved: Mapping[str, object] | None) -> dict[str, object]:
 def room_of(request: ResolvedRequest, inputs: Mapping[str, object]) -> Room:
     """Where `request` is at home; `inputs` holds its input pictures by field."""
     if "init" not in inputs:
-        return "create"
+        return "guide" if request.controls else "create"
     return "inpaint" if "mask" in inputs or request.outpaint else "image"
 
 
 def of(request: ResolvedRequest, room: Room) -> dict[str, object]:
     """What the controls of `room` show for a request, by name."""
-    if room == "create":
+    if room in ("create", "guide"):
         return {}
     if room == "image":
         return {name: getattr(request, name) for name in ("strength", "resize", "loops", "loop_decay")}
@@ -166,4 +166,5 @@ _PARTS: Final[Mapping[Room, Callable[[Mapping[str, object], Sheet | None], dict[
     "create": _nothing,
     "image": _image,
     "inpaint": _inpaint,
+    "guide": _nothing,
 }
