@@ -11,9 +11,9 @@ import { complain, toast } from "./notices.js";
 
 /** A row of buttons for the picture `current()` gives; call its `refresh` when that changes. `more` are added last. */
 export function actionRow(current, { before = () => {}, more = [] } = {}) {
-  const download = el("a", { class: "tool", title: "Download", "aria-label": "Download", download: true }, icon("download"));
+  const download = el("a", { class: "tool", role: "link", title: "Download", "aria-label": "Download", download: true }, icon("download"));
   const star = iconButton("star", "Favourite", () => toggleFavourite(current()), { "aria-pressed": "false" });
-  const full = el("a", { class: "tool", title: "Open full size", "aria-label": "Open full size", target: "_blank", rel: "noopener" }, icon("expand"));
+  const full = el("a", { class: "tool", role: "link", title: "Open full size", "aria-label": "Open full size", target: "_blank", rel: "noopener" }, icon("expand"));
   const again = iconButton("sliders", "Reuse settings", useSettings, { text: true });
   function useSettings() {
     before();

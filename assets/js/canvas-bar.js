@@ -66,10 +66,12 @@ function choice(label, options, chosen) {
 
 /** `canvas` is the one of canvas.js; returns { bar, options, update }. */
 export function buildBar(canvas) {
-  const { mode } = canvas;
+  const { mode, coloured } = canvas;
+  const draws = mode === "draw";
   const tools = [
-    ["brush", "Brush", "B"],
+    ["brush", draws ? "Pen" : "Brush", "B"],
     ["eraser", "Eraser", "E"],
+    ...(draws ? [["line", "Straight line", "U"], ["ellipse", "Ellipse", "O"]] : []), // prettier-ignore
     ["rectangle", "Rectangle", "R"],
     ["lasso", "Lasso", "L"],
     ["fill", "Fill", "F"],
@@ -77,13 +79,13 @@ export function buildBar(canvas) {
   const act = (name) => () => canvas.act(name);
   const undo = button("undo", "Undo", "Control+Z", act("undo"));
   const redo = button("redo", "Redo", "Control+Shift+Z", act("redo"));
-  const invert = mode !== "sketch" && button("invert", mode === "line" ? "Invert the lines" : "Invert the mask", "I", act("invert"));
+  const invert = !coloured && button("invert", mode === "line" ? "Invert the lines" : "Invert the mask", "I", act("invert"));
   const clear = button("trash", "Clear", "Delete", act("clear"));
   const eye = button("eye", "Show what is painted", "V", act("toggle"));
   const zoom = el("button", { type: "button", class: "tool canvas-zoom", title: "Whole picture (0)", "aria-keyshortcuts": "0", onclick: act("fit") });
   const smaller = button("minus", "Zoom out", "-", act("zoomOut"));
   const larger = button("plus", "Zoom in", "+", act("zoomIn"));
-  const open = button("picture", "Open a picture", null, () => canvas.choose());
+  const open = button("picture", draws ? "Open a picture to trace" : "Open a picture", null, () => canvas.choose());
   const page = mode !== "mask" && button("page", "New blank page", null, () => canvas.blank());
   const rule = () => el("span", { class: "canvas-rule", "aria-hidden": "true" });
   const bar = el(
@@ -115,15 +117,19 @@ export function buildBar(canvas) {
   const tolerance = one("tolerance", "Tolerance", "%", PERCENT);
   const away = choice("What the shape does", [[false, "Add"], [true, "Take away"]], (value) => canvas.set({ away: value })); // prettier-ignore
   const fillBy = choice("What the fill follows", [["mask", mode === "line" ? "Lines" : "Mask"], ["picture", "Colours"]], (value) => canvas.set({ fillBy: value })); // prettier-ignore
-  const colourName = mode === "sketch" ? "colour" : "tint";
-  const colour = el("input", { type: "color", "aria-label": mode === "sketch" ? "Colour of the brush" : "Colour the mask is shown in", title: mode === "sketch" ? "Colour of the brush" : "Colour the mask is shown in" });
+  const steady = one("steady", "Steady", "%", PERCENT);
+  const tracing = one("tracing", "Traced picture", "%", PERCENT);
+  const symmetry = choice("Symmetry", [["none", "Free"], ["sides", "Left and right"], ["both", "Four ways"]], (value) => canvas.set({ symmetry: value })); // prettier-ignore
+  const colourName = coloured ? "colour" : "tint";
+  const colourTitle = draws ? "Colour of the pen" : coloured ? "Colour of the brush" : "Colour the mask is shown in";
+  const colour = el("input", { type: "color", "aria-label": colourTitle, title: colourTitle });
   colour.addEventListener("input", () => canvas.set({ [colourName]: colour.value }));
   const recent = el("span", { class: "canvas-recent", role: "group", "aria-label": "Colours used before" });
-  const options = el("div", { class: "canvas-options" }, mode !== "line" && colour, mode === "sketch" && recent, size.element, hardness.element, opacity.element, fillBy.element, tolerance.element, away.element);
+  const options = el("div", { class: "canvas-options" }, mode !== "line" && colour, coloured && recent, size.element, hardness.element, opacity.element, draws && steady.element, draws && symmetry.element, fillBy.element, tolerance.element, away.element, draws && tracing.element);
 
   function update() {
     const { settings, sheet, history, view } = canvas;
-    const shape = !["brush", "eraser"].includes(settings.tool);
+    const shape = ["rectangle", "lasso", "fill"].includes(settings.tool);
     const fills = settings.tool === "fill";
     for (const [name, element] of tools) element.setAttribute("aria-pressed", String(name === settings.tool));
     undo.disabled = !history.done.length;
@@ -134,11 +140,15 @@ export function buildBar(canvas) {
     const percent = `${sheet ? Math.round(view.scale * 100) : 100} %`;
     if (zoom.textContent !== percent) zoom.textContent = percent;
     zoom.setAttribute("aria-label", `Zoom ${percent}; show the whole picture`);
-    size.element.hidden = hardness.element.hidden = shape;
-    fillBy.element.hidden = !fills || mode === "sketch";
-    tolerance.element.hidden = !fills || (mode !== "sketch" && settings.fillBy !== "picture");
+    size.element.hidden = shape;
+    hardness.element.hidden = shape || draws;
+    steady.element.hidden = !["brush", "eraser"].includes(settings.tool);
+    symmetry.element.hidden = shape;
+    tracing.element.hidden = !sheet?.bitmap;
+    fillBy.element.hidden = !fills || coloured;
+    tolerance.element.hidden = !fills || (!coloured && settings.fillBy !== "picture");
     away.element.hidden = !shape;
-    for (const [name, control] of Object.entries({ size, hardness, opacity, tolerance, away, fillBy })) control.show(settings[name]);
+    for (const [name, control] of Object.entries({ size, hardness, opacity, steady, symmetry, tolerance, tracing, away, fillBy })) control.show(settings[name]);
     colour.value = settings[colourName];
     if (recent.dataset.shown !== settings.recent.join()) {
       recent.dataset.shown = settings.recent.join();
@@ -149,7 +159,7 @@ export function buildBar(canvas) {
   const swatch = (value) =>
     el("button", { type: "button", class: "canvas-swatch", style: `background:${value}`, "aria-label": `Colour ${value}`, title: value, onclick: () => canvas.set({ colour: value }) });
 
-  return { bar, options, update };
+  return { bar, options, update, tools: tools.map(([name]) => name) };
 }
 
 /** Arrow keys walk along a toolbar. */

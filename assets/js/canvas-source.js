@@ -75,6 +75,19 @@ export async function readSource(blob, limits) {
   return { blob: kept, bitmap, width, height };
 }
 
+/** A source scaled into the middle of a page of `width` × `height`. */
+export async function onPage({ bitmap }, { width, height }) {
+  const page = new OffscreenCanvas(width, height);
+  const context = page.getContext("2d");
+  const scale = Math.min(width / bitmap.width, height / bitmap.height);
+  const [across, down] = [bitmap.width * scale, bitmap.height * scale];
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, (width - across) / 2, (height - down) / 2, across, down);
+  bitmap.close();
+  return { blob: await page.convertToBlob({ type: "image/png" }), bitmap: await createImageBitmap(page), width, height };
+}
+
 function checkSize([width, height], limits) {
   if (width * height > limits.pixels) {
     throw new Error(`This picture is ${width}×${height} pixels; scale it down to at most ${Number((limits.pixels / 1e6).toPrecision(3))} million pixels.`);

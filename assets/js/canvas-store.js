@@ -37,6 +37,13 @@ const settled = (transaction) =>
     transaction.onabort = () => reject(transaction.error);
   });
 
+/** What was put under `id`, or undefined; and put something there, nothing for null. Not for the name of a canvas. */
+export const recall = async (id) => answer((await open()).transaction("sources").objectStore("sources").get(id));
+export async function keep(id, value) {
+  const store = (await open()).transaction("sources", "readwrite").objectStore("sources");
+  return answer(value === null ? store.delete(id) : store.put(value, id));
+}
+
 const tilesOf = (id) => IDBKeyRange.bound([id], [id, []]);
 
 export class Store {

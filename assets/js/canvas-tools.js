@@ -8,27 +8,47 @@ import { flood, polygon, rectangle, segment } from "./canvas-brush.js";
 const newEdit = (canvas, away) =>
   new Edit(canvas.sheet.layer, { opacity: canvas.settings.opacity, colour: canvas.rgb(), erase: away });
 
+/** Which coordinates turn over: the stroke itself, and its images in mirrors through the middle of the page. */
+const MIRRORS = {
+  none: [[false, false]],
+  sides: [[false, false], [true, false]],
+  both: [[false, false], [true, false], [false, true], [true, true]],
+}; // prettier-ignore
+
+/** A stroke from one [x, y, radius] to another, with its mirror images. */
+function stroke(canvas, edit, from, to) {
+  const { width, height } = canvas.sheet;
+  const { hardness, symmetry } = canvas.settings;
+  return MIRRORS[symmetry].flatMap(([across, down]) => {
+    const turned = ([x, y, radius]) => [across ? width - x : x, down ? height - y : y, radius];
+    return segment(edit, turned(from), turned(to), hardness);
+  });
+}
+
 function brush(canvas, event, away) {
-  const { hardness } = canvas.settings;
+  const { steady } = canvas.settings;
   const edit = newEdit(canvas, away);
   const place = (at) => {
     const pressed = at.pointerType === "pen" && at.pressure > 0 ? 0.15 + 0.85 * at.pressure : 1;
     return [...canvas.view.point(at), Math.max(0.5, (canvas.settings.size / 2) * pressed)];
   };
   let last = place(event);
+  let aim = last; // where the pointer is; a steadied stroke follows it
   const from = event.shiftKey && canvas.lastPoint ? canvas.lastPoint : last;
-  canvas.view.refresh(segment(edit, from, last, hardness));
+  canvas.view.refresh(stroke(canvas, edit, from, last));
   return {
     move(events) {
       for (const at of events) {
-        const next = place(at);
+        aim = place(at);
+        const next = aim.map((value, i) => last[i] + (value - last[i]) * (1 - 0.95 * steady));
         if (Math.hypot(next[0] - last[0], next[1] - last[1]) < Math.max(0.2, last[2] * 0.03)) continue;
-        canvas.view.refresh(segment(edit, last, next, hardness));
+        canvas.view.refresh(stroke(canvas, edit, last, next));
         last = next;
       }
     },
     end() {
-      canvas.lastPoint = last;
+      if (steady) canvas.view.refresh(stroke(canvas, edit, last, aim));
+      canvas.lastPoint = aim;
       canvas.commit(edit.finish());
     },
     cancel: () => canvas.view.refreshTiles(edit.abandon()),
@@ -57,6 +77,12 @@ function outlined(canvas, away, { grow, outline, paint }) {
   };
 }
 
+/** The corner opposite to `from` of the square that reaches as far as `to` on its longer side. */
+function squared(from, to) {
+  const side = Math.max(Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1]));
+  return [0, 1].map((axis) => from[axis] + side * (Math.sign(to[axis] - from[axis]) || 1));
+}
+
 function rectangleTool(canvas, event, away) {
   const from = canvas.view.point(event);
   let to = from;
@@ -69,15 +95,54 @@ function rectangleTool(canvas, event, away) {
   return outlined(canvas, away, {
     grow(at) {
       to = canvas.view.point(at);
-      if (!at.shiftKey) return;
-      const side = Math.max(Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1]));
-      to = [0, 1].map((axis) => from[axis] + side * (Math.sign(to[axis] - from[axis]) || 1));
+      if (at.shiftKey) to = squared(from, to);
     },
     outline() {
       const [x0, y0, x1, y1] = box();
       return [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]; // prettier-ignore
     },
     paint: (edit) => rectangle(edit, box()),
+  });
+}
+
+/** A straight line; with Shift in steps of 15°. */
+function line(canvas, event, away) {
+  const radius = canvas.settings.size / 2;
+  const from = canvas.view.point(event);
+  let to = from;
+  return outlined(canvas, away, {
+    grow(at) {
+      to = canvas.view.point(at);
+      if (!at.shiftKey) return;
+      const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
+      const angle = (Math.round((Math.atan2(dy, dx) * 12) / Math.PI) * Math.PI) / 12;
+      const length = Math.hypot(dx, dy);
+      to = [from[0] + length * Math.cos(angle), from[1] + length * Math.sin(angle)];
+    },
+    outline: () => [from, to],
+    paint: (edit) => stroke(canvas, edit, [...from, radius], [...to, radius]),
+  });
+}
+
+const ROUND = 96; // sides of what passes for an ellipse
+
+/** The outline of an ellipse from corner to corner; with Shift a circle. */
+function ellipse(canvas, event, away) {
+  const radius = canvas.settings.size / 2;
+  const from = canvas.view.point(event);
+  let to = from;
+  const points = () => {
+    const [x, y] = [0, 1].map((axis) => (from[axis] + to[axis]) / 2);
+    const [across, down] = [0, 1].map((axis) => Math.abs(to[axis] - from[axis]) / 2);
+    return Array.from({ length: ROUND }, (_, i) => [x + across * Math.cos((2 * Math.PI * i) / ROUND), y + down * Math.sin((2 * Math.PI * i) / ROUND)]);
+  };
+  return outlined(canvas, away, {
+    grow(at) {
+      to = canvas.view.point(at);
+      if (at.shiftKey) to = squared(from, to);
+    },
+    outline: points,
+    paint: (edit) => points().flatMap((point, i, all) => stroke(canvas, edit, [...all.at(i - 1), radius], [...point, radius])),
   });
 }
 
@@ -157,14 +222,14 @@ function pick(canvas, event) {
   return { move: (events) => take(events.at(-1)), end: () => {}, cancel: () => {} };
 }
 
-const TOOLS = { brush, rectangle: rectangleTool, lasso, fill };
+const TOOLS = { brush, line, ellipse, rectangle: rectangleTool, lasso, fill };
 
 /** Begin what the chosen tool does at `event`; Alt, the right button and a pen's other end take away. */
 export function begin(canvas, event) {
   const { tool, away } = canvas.settings;
   if (canvas.sheet.layer.colour && event.altKey) return pick(canvas, event);
   const reversed = event.altKey || event.button === 2 || event.button === 5;
-  const shape = tool !== "brush" && tool !== "eraser";
+  const shape = ["rectangle", "lasso", "fill"].includes(tool);
   const takes = tool === "eraser" || (shape && away);
   return (TOOLS[tool] ?? brush)(canvas, event, tool === "eraser" ? true : reversed ? !takes : takes);
 }

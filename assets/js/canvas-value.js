@@ -20,6 +20,21 @@ export class Value {
     this.painted = null;
   }
 
+  async flat() {
+    const { sheet, mode } = this.canvas;
+    if (!sheet) return null;
+    const { width, height, layer, blob, bitmap } = sheet;
+    const ground = mode === "draw" ? null : bitmap;
+    if (layer.empty) return ground && blob;
+    const strokes = await png(layer); // transparent where nothing is painted; the studio lays it on white
+    if (!ground) return strokes;
+    const page = new OffscreenCanvas(width, height);
+    const context = page.getContext("2d");
+    context.drawImage(ground, 0, 0);
+    context.drawImage(await createImageBitmap(strokes), 0, 0);
+    return page.convertToBlob({ type: "image/png" });
+  }
+
   /** JSON: { width, height, source, mask | strokes }, or { problem } in a sentence, or {} for an empty canvas. */
   async json() {
     const { sheet, limits } = this.canvas;

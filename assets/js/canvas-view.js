@@ -25,6 +25,7 @@ export class View {
     this.top = 0;
     this.fitted = true;
     this.tint = "#e0532f";
+    this.tracing = 1; // how much of the picture is seen through the paper
     this.sides = [0, 0, 0, 0]; // of a frame around the picture
     this.shape = null; // an outline in the making: points [x, y] of the picture
     this.stamps = new Map(); // tile → a small canvas of it
@@ -177,6 +178,12 @@ export class View {
     this.refresh([]);
   }
 
+  setTracing(share) {
+    if (this.tracing === share) return;
+    this.tracing = share;
+    this.redraw();
+  }
+
   #schedule() {
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
@@ -194,13 +201,16 @@ export class View {
     if (!this.sheet) return;
     const { bitmap, width, height } = this.sheet;
     const [x0, y0, x1, y1] = [this.#x(0), this.#y(0), this.#x(width), this.#y(height)];
-    if (!bitmap) {
+    if (!bitmap || this.tracing < 1) {
       context.fillStyle = "#fff";
       context.fillRect(x0, y0, x1 - x0, y1 - y0);
-    } else {
+    }
+    if (bitmap) {
+      context.globalAlpha = this.tracing;
       context.imageSmoothingEnabled = this.scale < 2;
       context.imageSmoothingQuality = this.scale < 0.5 ? "medium" : "high";
       context.drawImage(bitmap, x0, y0, x1 - x0, y1 - y0);
+      context.globalAlpha = 1;
     }
     drawFrame(context, this.sheet, this.sides, this.#x, this.#y, devicePixelRatio);
   }

@@ -12,7 +12,7 @@ import { Store } from "./canvas-store.js";
 import { View } from "./canvas-view.js";
 import { Hand } from "./canvas-hand.js";
 import { buildBar, LARGEST } from "./canvas-bar.js";
-import { fetchPicture, readSource } from "./canvas-source.js";
+import { fetchPicture, onPage, readSource } from "./canvas-source.js";
 import { isListening, listen } from "./canvas-inputs.js";
 import { Value } from "./canvas-value.js";
 
@@ -32,9 +32,15 @@ const OPENING = {
   tint: "#f0442a",
   recent: [],
   visible: true,
+  symmetry: "none",
+  steady: 0,
+  tracing: 0.5,
 };
+/** Modes in which every stroke has a colour of its own. */
+const COLOURED = ["sketch", "draw"];
+const PEN = { hardness: 1, size: 6, tint: "#000000", colour: "#000000" };
 
-/** `options`: { id, mode: "mask" | "sketch" | "line", limits: { pixels, bytes, side, total }, page: [width, height] } */
+/** `options`: { id, mode: "mask" | "sketch" | "line" | "draw", limits: { pixels, bytes, side, total }, page: [width, height] or what gives it, title: what it says while it is empty } */
 export function mount(element, options) {
   const canvas = new Canvas(element, options);
   canvases.set(options.id, canvas);
@@ -63,11 +69,14 @@ const isPlace = (value) => typeof value === "string" && value.startsWith(PLACEHO
 const taken = async (id) => (await find(id)).value();
 
 class Canvas {
-  constructor(element, { id, mode, limits, page }) {
-    Object.assign(this, { id, mode, limits, page, sheet: null, lastPoint: null, history: new History() });
-    this.settings = { ...OPENING, ...(mode === "line" ? { hardness: 1, size: 6, tint: "#000000" } : {}), ...this.#recallSettings() };
+  constructor(element, { id, mode, limits, page, title }) {
+    Object.assign(this, { id, mode, limits, sheet: null, lastPoint: null, history: new History(), changed: () => {} });
+    this.page = typeof page === "function" ? page : () => page;
+    this.coloured = COLOURED.includes(mode);
+    this.opening = { ...OPENING, ...(mode === "line" || mode === "draw" ? PEN : {}) };
+    this.settings = { ...this.opening, ...this.#recallSettings() };
     this.cursor = el("div", { class: "canvas-cursor", hidden: true });
-    this.empty = this.#buildEmpty();
+    this.empty = this.#buildEmpty(title);
     this.easel = el("div", { class: "canvas-easel", tabindex: "0", role: "group", "aria-label": "Picture to paint on" }, this.empty);
     this.view = new View(this.easel, () => this.#looked());
     this.easel.append(this.cursor);
@@ -85,10 +94,10 @@ class Canvas {
     this.ready = this.#restore();
   }
 
-  #buildEmpty() {
+  #buildEmpty(title) {
     const choose = el("button", { type: "button", class: "tool with-text", onclick: () => this.choose() }, "Open a picture");
     const blank = this.mode !== "mask" && el("button", { type: "button", class: "tool with-text", onclick: () => this.blank() }, "Blank page");
-    const words = this.mode === "mask" ? "The picture to repaint" : this.mode === "sketch" ? "A picture to start from" : "A page to draw on";
+    const words = title ?? { mask: "The picture to repaint", sketch: "A picture to start from" }[this.mode] ?? "A page to draw on";
     return el("div", { class: "canvas-empty" }, el("p", { class: "empty-title" }, words), el("p", { class: "quiet" }, "Drop it here, paste it, or"), el("div", { class: "canvas-empty-actions" }, choose, blank));
   }
 
@@ -102,8 +111,8 @@ class Canvas {
 
   /** The default of a setting; the brush's size goes by the picture's. */
   defaults = (name) => {
-    if (name === "size" && this.sheet && this.mode !== "line") return Math.min(LARGEST, Math.max(4, Math.round(Math.min(this.sheet.width, this.sheet.height) / 10)));
-    return this.mode === "line" ? { ...OPENING, hardness: 1, size: 6 }[name] : OPENING[name];
+    if (name === "size" && this.sheet && this.opening.size === OPENING.size) return Math.min(LARGEST, Math.max(4, Math.round(Math.min(this.sheet.width, this.sheet.height) / 10)));
+    return this.opening[name];
   };
 
   rgb() {
@@ -125,6 +134,7 @@ class Canvas {
 
   #update() {
     this.view.setTint(this.mode === "line" ? "#000" : this.settings.tint);
+    this.view.setTracing(this.mode === "draw" ? this.settings.tracing : 1);
     this.element.toggleAttribute("data-hidden", !this.settings.visible);
     this.empty.hidden = Boolean(this.sheet);
     this.controls.update();
@@ -145,7 +155,9 @@ class Canvas {
       this.easel.toggleAttribute("data-busy", true);
       const source = await readSource(blob, this.limits);
       this.complain("");
-      this.#place(source, keep);
+      // What lies under a drawing is traced: it comes to the page's size instead of ending the drawing.
+      if (this.mode === "draw" && this.sheet && !this.sheet.layer.empty) this.#place(await onPage(source, this.sheet), true);
+      else this.#place(source, keep);
     } catch (refused) {
       this.complain(refused.message);
     } finally {
@@ -153,18 +165,18 @@ class Canvas {
     }
   }
 
-  /** Paint a mask kept as a picture, as one step that can be undone. */
-  async paint(address) {
+  /** Paint a mask or lines kept as a picture, white where they are, as one step that can be undone. */
+  async paint(picture) {
     const { sheet } = this;
-    if (!sheet || sheet.layer.colour) return;
+    if (!sheet) return;
     try {
-      const bitmap = await createImageBitmap(await fetchPicture(address));
+      const bitmap = await createImageBitmap(typeof picture === "string" ? await fetchPicture(picture) : picture);
       const { width, height, layer } = sheet;
       const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
       context.drawImage(bitmap, 0, 0, width, height);
       bitmap.close();
       if (sheet !== this.sheet) return;
-      const edit = new Edit(layer, {});
+      const edit = new Edit(layer, { colour: layer.colour ? this.rgb() : null });
       this.view.refresh(stencil(edit, context.getImageData(0, 0, width, height).data));
       this.commit(edit.finish());
     } catch {
@@ -177,7 +189,15 @@ class Canvas {
     this.view.setFrame(sides);
   }
 
-  blank([width, height] = this.page) {
+  /** As if it had never been used. */
+  reset() {
+    if (!this.sheet) return;
+    this.#show(null);
+    this.history = new History();
+    this.#update();
+  }
+
+  blank([width, height] = this.page()) {
     this.complain("");
     this.#place({ blob: null, bitmap: null, width, height }, false);
   }
@@ -185,7 +205,7 @@ class Canvas {
   #place(source, keep) {
     const { sheet: old } = this;
     const same = old && old.width === source.width && old.height === source.height;
-    const layer = new Layer(source.width, source.height, this.mode === "sketch");
+    const layer = new Layer(source.width, source.height, this.coloured);
     if (keep && same) layer.tiles = old.layer.tiles.map((tile) => (typeof tile === "number" ? tile : tile.slice()));
     this.#show({ ...source, layer, token: crypto.getRandomValues(new Uint32Array(2)).join("-") }, same ? this.view.look() : null);
     if (old) this.history.add({ sheet: old });
@@ -201,6 +221,7 @@ class Canvas {
     this.view.show(sheet, look);
     this.values.changed();
     this.store.note();
+    this.changed();
   }
 
   /** For the history: another picture in the place of this one. Returns this one. */
@@ -217,7 +238,7 @@ class Canvas {
     this.view.forgetFlat(tiles.keys());
     this.#noted([...tiles.keys()]);
     const { colour, recent } = this.settings;
-    if (this.mode === "sketch" && recent[0] !== colour) this.set({ recent: [colour, ...recent.filter((known) => known !== colour)].slice(0, 6) });
+    if (this.coloured && recent[0] !== colour) this.set({ recent: [colour, ...recent.filter((known) => known !== colour)].slice(0, 6) });
   }
 
   #painted(tiles) {
@@ -229,6 +250,12 @@ class Canvas {
     this.values.changed();
     this.store.note(tiles);
     this.#update();
+    this.changed();
+  }
+
+  /** `listener` is told when what is on it has changed. */
+  onChange(listener) {
+    this.changed = listener;
   }
 
   // What can be done
@@ -240,7 +267,7 @@ class Canvas {
     const actions = {
       undo: () => this.#turn(false),
       redo: () => this.#turn(true),
-      invert: () => this.mode !== "sketch" && this.#invert(),
+      invert: () => !this.coloured && this.#invert(),
       clear: () => this.#clear(),
       toggle: () => this.set({ visible: !this.settings.visible }),
       smaller: () => this.set({ size: Math.min(size - 1, Math.round(size / 1.2)) }),
@@ -258,7 +285,7 @@ class Canvas {
     };
     if (!this.sheet) return;
     if (actions[name]) actions[name]();
-    else this.set({ tool: name });
+    else if (this.controls.tools.includes(name)) this.set({ tool: name });
   }
 
   #turn(forward) {
@@ -296,6 +323,11 @@ class Canvas {
     this.told.textContent = "Cleared.";
   }
 
+  /** What is seen of it as one file, strokes alone where the picture below is only traced; null: nothing. */
+  flat() {
+    return this.values.flat();
+  }
+
   /** What Generate is given: JSON. */
   value() {
     return this.values.json();
@@ -316,12 +348,12 @@ class Canvas {
 
   async #restore() {
     try {
-      const kept = await this.store.recall(this.mode === "sketch" ? Uint32Array : Uint8Array);
+      const kept = await this.store.recall(this.coloured ? Uint32Array : Uint8Array);
       if (!kept?.record.token || kept.record.mode !== this.mode || this.sheet) return;
       const { record, blob, tiles } = kept;
       const source = blob ? await readSource(blob, this.limits) : { blob: null, bitmap: null, width: record.width, height: record.height };
       if (this.sheet) return; // something has been put here meanwhile
-      const layer = new Layer(source.width, source.height, this.mode === "sketch");
+      const layer = new Layer(source.width, source.height, this.coloured);
       for (const [i, tile] of tiles) layer.tiles[i] = tile;
       this.#show({ ...source, layer, token: record.token }, record.look);
       this.#update();

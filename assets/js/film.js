@@ -62,7 +62,7 @@ export async function showFilm(id) {
     },
     el("div", { class: "sheet-head" }, el("h2", {}, "How it formed"), iconButton("close", "Close", () => dialog.close())),
     canvas,
-    el("div", { class: "film-controls" }, play, range, told, el("a", { class: "tool with-text", href: url.film(id), download: `${id}-film.jpg` }, icon("download"), "Save the strip")),
+    el("div", { class: "film-controls" }, play, range, told, el("a", { class: "tool with-text", href: `${url.film(id)}?download=1`, download: `${id}-film.jpg` }, icon("download"), "Save the strip")),
     strip,
   );
   document.body.append(dialog);

@@ -1,12 +1,13 @@
 // The form's small comforts, around Gradio's own controls: examples, folds, sizes, seeds, styles, memory.
 
 import { el, icon, iconButton, remember, remembered as recall, setText } from "./dom.js";
+import { guidesInWords } from "./guide-units.js";
 import { session } from "./session.js";
 import { say } from "./notices.js";
 
 const SETTINGS = "settings";
 const listeners = new Set();
-let facts = { names: [], examples: [], longest: Infinity, defaults: {}, styles: {}, usual: {} };
+let facts = { names: [], examples: [], longest: Infinity, defaults: {}, abilities: {}, loras: false, styles: {}, usual: {} };
 let current = null; // field name → value, once the form has been filled
 let saving = 0;
 
@@ -26,7 +27,10 @@ export function type(id, text) {
 export const typed = (id) => field(id)?.value ?? "";
 
 /** What the chosen model likes, by field name. */
-const likes = () => facts.defaults[current?.model] ?? Object.values(facts.defaults)[0] ?? {};
+export const likes = () => facts.defaults[current?.model] ?? Object.values(facts.defaults)[0] ?? {};
+
+/** What the chosen model can do (`studio/abilities.py`); undefined before the form has been filled. */
+export const abilities = () => (current ? facts.abilities[likes().can] : undefined);
 
 const RESET = {
   width: () => "",
@@ -35,6 +39,7 @@ const RESET = {
   count: () => "1",
   steps: () => String(likes().steps),
   guidance: () => String(likes().guidance),
+  clip_skip: () => "1",
 };
 const usual = (name) => RESET[name]?.() ?? (name in facts.usual ? String(facts.usual[name]) : null);
 
@@ -78,7 +83,7 @@ export function shown(values) {
 
 // Gradio tells of typing, not of text that arrives otherwise: pasted with the mouse, dropped, dictated.
 document.addEventListener("input", ({ target }) => {
-  const name = ["prompt", "negative", "seed"].find((id) => target === field(id));
+  const name = ["prompt", "negative", "seed", "loras"].find((id) => target === field(id));
   if (name && current) change({ ...current, [name]: target.value });
 });
 
@@ -100,7 +105,7 @@ export function generate() {
   // Leaving a number field makes Gradio take over what was typed.
   const active = document.activeElement;
   if (active instanceof HTMLInputElement) active.blur();
-  // Gradio takes a value over when it next renders; a tab nobody sees has no frames.
+  // Gradio takes a value over when it next renders: on a busy machine much later than now. A tab nobody sees has no frames.
   let pressed = false;
   const press = () => {
     if (pressed) return;
@@ -109,7 +114,7 @@ export function generate() {
     active?.focus?.({ preventScroll: true });
   };
   requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(press)));
-  setTimeout(press, 250);
+  setTimeout(press, document.hidden ? 250 : 3000);
 }
 
 export function swapSize() {
@@ -132,10 +137,22 @@ export function chooseModel(key) {
   reuseTrigger?.("choose", { model: key });
 }
 
-/** What models like, of those that came since the page was made as well. */
-export function learn(defaults) {
-  facts = { ...facts, defaults };
+/** What all controls say now, by name. */
+export const values = () => ({ ...current });
+
+/** Fill in `values` by field name; `whole`: and whatever they leave open as the model likes it. */
+export function put(values, { whole = false } = {}) {
+  const known = Object.fromEntries(Object.entries(values).filter(([name]) => facts.names.includes(name)));
+  reuseTrigger?.("put", { values: JSON.stringify(known), whole });
 }
+
+/** What models like and can do, of those that came since the page was made as well. */
+export function learn(told) {
+  facts = { ...facts, ...told };
+}
+
+/** Whether there are LoRAs to choose from. */
+export const anyLoras = () => facts.loras;
 
 export function examples(element, data, trigger) {
   facts = data;
@@ -164,7 +181,7 @@ export function fold(element, [name, title]) {
   const summary = el("span", { class: "fold-summary" });
   const button = el(
     "button",
-    { type: "button", class: "fold-button", "aria-expanded": recall(key, "no") === "yes", onclick: toggle },
+    { type: "button", class: "fold-button", "aria-expanded": String(recall(key, "no") === "yes"), onclick: toggle },
     icon("right"),
     el("span", { class: "fold-title" }, title),
     summary,
@@ -181,9 +198,21 @@ export function fold(element, [name, title]) {
 const signed = (value) => (value > 0 ? `+${value}` : `−${-value}`);
 const SIDES = ["left", "top", "right", "bottom"];
 
+/** The chosen LoRAs, { name, weight, … }, from the text in which the form carries them. */
+export function uses(text) {
+  try {
+    const found = JSON.parse(text || "[]");
+    return Array.isArray(found) ? found.filter((use) => typeof use?.name === "string") : [];
+  } catch {
+    return [];
+  }
+}
+
 const SUMMARIES = {
-  negative: ({ negative }) => negative?.trim() ?? "",
-  sampling: ({ sampler, scheduler, steps, guidance }) => `${sampler} ${scheduler} · ${steps} steps · ${guidance}`,
+  guides: () => guidesInWords(),
+  negative: ({ negative, guidance }) => (negative?.trim() && guidance <= 1 ? "not read at this guidance" : (negative?.trim() ?? "")),
+  sampling: ({ sampler, scheduler, steps, guidance, clip_skip: skip }) => [`${sampler} ${scheduler}`, `${steps} steps`, abilities()?.guidance !== "none" && guidance, abilities()?.clip_skip && skip > 1 && `clip skip ${skip}`].filter(Boolean).join(" · "),
+  loras: ({ loras }) => uses(loras).map(({ name, weight = 1 }) => `${name.split("/").at(-1)} ${weight}`).join(", "),
   loops: ({ loops, loop_decay: kept }) => (loops > 1 ? `${loops}, strength × ${kept}` : "one"),
   mask: ({ mask_blur: blur, soft, invert }) => [`blur ${blur} px`, soft && "soft", invert && "inverted"].filter(Boolean).join(" · "),
   outpaint: (values) => SIDES.filter((side) => values[side]).map((side) => `${side} ${signed(values[side])}`).join(" · ") || "no margins",
@@ -220,10 +249,18 @@ const ASPECTS = [
   ["9:16", 9, 16],
 ];
 
-/** Width and height of `across` : `down` with about the pixels the model was made for, as multiples of eight. */
-export function sized([width, height], across, down) {
+/**
+ * Width and height of `across` : `down`: a size the model was trained on where one comes near, else about as many
+ * pixels, as multiples of what it can draw.
+ */
+export function sized([width, height], across, down, { sizes = [], multiple = 8 } = {}) {
+  const own = sizes.some(([w, h]) => w === width && h === height) ? sizes : [];
+  const off = ([w, h]) => Math.abs(Math.log((w * down) / (h * across)));
+  const pixels = ([w, h]) => Math.abs(Math.log((w * h) / (width * height)));
+  const [nearest] = own.filter((size) => off(size) < 0.05 && pixels(size) < 0.2).sort((one, other) => off(one) - off(other));
+  if (nearest) return nearest;
   const unit = Math.sqrt((width * height) / (across * down));
-  return [across, down].map((side) => Math.max(64, Math.round((side * unit) / 8) * 8));
+  return [across, down].map((side) => Math.max(64, Math.round((side * unit) / multiple) * multiple));
 }
 
 export function aspects(element) {
@@ -232,7 +269,7 @@ export function aspects(element) {
     const scale = 14 / Math.max(across, down);
     const shape = el("span", { class: "shape", style: `width:${across * scale}px;height:${down * scale}px` });
     const choose = () => {
-      const [width, height] = sized(own(), across, down);
+      const [width, height] = sized(own(), across, down, abilities());
       type("width", String(width));
       type("height", String(height));
     };
@@ -242,7 +279,8 @@ export function aspects(element) {
   onShown((values) => {
     const [width, height] = [values.width ?? own()[0], values.height ?? own()[1]];
     ASPECTS.forEach(([, across, down], i) => {
-      const [w, h] = sized(own(), across, down);
+      const [w, h] = sized(own(), across, down, abilities());
+      chips[i].title = `${w} × ${h}`;
       chips[i].setAttribute("aria-pressed", String(w === width && h === height));
     });
   });

@@ -1,6 +1,7 @@
 // Going on from a finished picture: on a canvas, as a variation, or beyond its edges.
 
 import { el, icon, iconButton } from "./dom.js";
+import { again } from "./again.js";
 import { pan, picture, vary, zoomOut } from "./api.js";
 import { go, inRoom, onRoute, route } from "./routes.js";
 import { follow, inFront } from "./session.js";
@@ -10,6 +11,7 @@ import { complain, quiet } from "./notices.js";
 const ROOMS = [
   ["image", "To image", "T", "image"],
   ["inpaint", "To inpaint", "P", "brush"],
+  ["guide", "To guide", "S", "guide"],
 ];
 
 /** Buttons that send `current()` to a canvas; in that canvas's own room it becomes the source one goes on from. */
@@ -22,7 +24,7 @@ export function sendButtons(current, before) {
       sendTo(id, room);
     };
     const button = el("button", { type: "button", class: "tool with-text", "aria-keyshortcuts": key, title: `${title} (${key})`, onclick: send }, icon(symbol), label);
-    onRoute((tab) => (label.textContent = tab === room ? "Use as source" : title));
+    onRoute((tab) => (label.textContent = tab === room && room !== "guide" ? "Use as source" : title));
     return button;
   });
 }
@@ -51,6 +53,7 @@ export function furtherMenu(current, before) {
     ["Pan upwards", shift(0, -1)],
     ["Pan downwards", shift(0, 1)],
     ["Pan to the right", shift(1, 0)],
+    ["Make it again", again],
   ];
   const items = entries.map(([title, grow]) => el("button", { type: "button", class: "menu-item", role: "menuitem", tabindex: "-1", onclick: () => start(grow) }, title));
   const menu = el("div", { class: "menu", role: "menu", "aria-label": "Go on from this picture", popover: "auto", onkeydown: walk }, ...items);

@@ -1,8 +1,8 @@
 // The gallery: every picture this person has made, newest first, loaded page by page as one scrolls.
 
 import { el, fill, icon, iconButton, isTyping } from "./dom.js";
-import { facets, pictures, rebuild, restore, trash, url } from "./api.js";
-import { live, subscribe } from "./live.js";
+import { ask as tell, facets, pictures, rebuild, restore, shownToMe, trash, url } from "./api.js";
+import { jobsOf, live, subscribe } from "./live.js";
 import { forget, gone, knowFavourite, onFavourite, toggleFavourite } from "./session.js";
 import { cancelCompare, onCompare, pickedForCompare } from "./compare.js";
 import { openView } from "./view.js";
@@ -28,7 +28,8 @@ export function mount(element) {
   hint.hidden = true;
   onCompare((first) => (hint.hidden = !first));
 
-  new IntersectionObserver((seen) => seen.at(-1).isIntersecting && more(), { rootMargin: "1200px" }).observe(foot);
+  const end = new IntersectionObserver((seen) => seen.at(-1).isIntersecting && more(), { rootMargin: "1200px" });
+  end.observe(foot);
 
   async function reload() {
     stale = false;
@@ -67,7 +68,7 @@ export function mount(element) {
 
   async function ask(extra, mine) {
     try {
-      const page = await pictures({ ...filters.query(), limit: PAGE, ...extra });
+      const page = filters.shown() ? { next: null, health: "", ...(await shownToMe()) } : await pictures({ ...filters.query(), limit: PAGE, ...extra });
       if (mine !== loading) return null;
       problem.textContent = "";
       tellHealth(page.health);
@@ -85,8 +86,9 @@ export function mount(element) {
     next = page.next;
     sayEmpty();
     rove();
-    // A tall window may need more than one page before there is anything to scroll.
-    if (next && foot.getBoundingClientRect().top < innerHeight + 1200) requestAnimationFrame(more);
+    // Told anew where the end is: in a tall window, or when somebody is there at once again, it never left the view.
+    end.unobserve(foot);
+    end.observe(foot);
   }
 
   function sayEmpty() {
@@ -99,7 +101,7 @@ export function mount(element) {
     const img = el("img", { src: url.thumb(facts.id), alt: facts.prompt || "A picture without a prompt", loading: "lazy", decoding: "async" });
     img.addEventListener("error", () => item.setAttribute("data-missing", ""), { once: true });
     const button = el("button", { type: "button", class: "tile", tabindex: "-1", title: facts.prompt, "data-picture": facts.id, onclick: () => pickedForCompare(facts.id) || open(facts.id) }, img);
-    const item = el("li", { "data-missing": facts.missing }, button, filters.trashed() ? null : star);
+    const item = el("li", { "data-missing": facts.missing }, button, filters.trashed() || filters.shown() ? null : star);
     knowFavourite(facts.id, facts.favourite);
     tiles.set(facts.id, { item, button, star, facts });
     return { item };
@@ -115,6 +117,7 @@ export function mount(element) {
   function open(id) {
     openView(id, {
       trashed: filters.trashed(),
+      shown: filters.shown(),
       neighbour: async (from, step) => {
         const at = order.indexOf(from) + step;
         if (at >= order.length - 4) await more();
@@ -188,7 +191,7 @@ export function mount(element) {
     const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
     const at = order.indexOf(id);
-    if (event.key === "Delete" && !filters.trashed()) {
+    if (event.key === "Delete" && !filters.trashed() && !filters.shown()) {
       const then = order[at + 1] ?? order[at - 1];
       remove(id).then(() => then && (rove(then), tiles.get(then).button.focus()));
     } else if (event.key.toLowerCase() === "f" && !isTyping(event.target)) {
@@ -203,22 +206,25 @@ export function mount(element) {
   // New pictures make the first page old; it is asked for again when it is looked at.
   let known = "";
   subscribe(() => {
-    const made = [live.board?.running, ...(live.board?.waiting ?? []), ...(live.board?.recent ?? [])].flatMap((job) => job?.pictures ?? []).join();
+    const made = jobsOf(live.board).flatMap((job) => job.pictures).join();
     if (made === known) return;
     known = made;
-    if (route() === "gallery" && !stale && !filters.trashed()) renew();
+    if (route() === "gallery" && !stale && !filters.trashed() && !filters.shown()) renew();
     else stale = true;
   });
   onRoute((tab) => tab === "gallery" && stale && reload());
 }
 
 function buildFilters(changed) {
-  const state = { text: "", model: "", day: "", favourite: false, trashed: false };
+  const state = { text: "", model: "", day: "", favourite: false, trashed: false, shown: false };
   const search = el("input", { type: "search", id: "gallery-search", placeholder: "Search in prompts", "aria-label": "Search in prompts", maxlength: "500", autocomplete: "off" });
   const model = el("select", { "aria-label": "Model", onchange: () => set("model", model.value) });
   const day = el("select", { "aria-label": "Day", onchange: () => set("day", day.value) });
   const favourite = toggle("star", "Favourites", "favourite");
   const bin = toggle("trash", "Trash", "trashed");
+  const shown = toggle("people", "Shown to me", "shown");
+  shown.hidden = true;
+  tell("GET", "/me").then(({ signed_in }) => (shown.hidden = !signed_in), () => null);
   let pause = 0;
   search.addEventListener("input", () => {
     clearTimeout(pause);
@@ -254,13 +260,15 @@ function buildFilters(changed) {
 
   offer(model, "All models", [], "");
   offer(day, "All days", [], "");
-  const element = el("div", { class: "filters", role: "search" }, el("label", { class: "search" }, icon("search"), search), model, day, favourite, bin);
+  const element = el("div", { class: "filters", role: "search" }, el("label", { class: "search" }, icon("search"), search), model, day, favourite, shown, bin);
   return {
     element,
     refresh,
     trashed: () => state.trashed,
-    query: () => Object.fromEntries(Object.entries(state).filter(([, value]) => value)),
+    shown: () => state.shown,
+    query: () => Object.fromEntries(Object.entries(state).filter(([name, value]) => value && name !== "shown")),
     emptyText() {
+      if (state.shown) return "Nothing has been shown to you yet.";
       if (state.text || state.model || state.day) return "Nothing here matches.";
       if (state.trashed) return "The trash is empty.";
       return state.favourite ? "No favourites yet." : "What you make is kept here.";

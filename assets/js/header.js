@@ -4,11 +4,13 @@ import { el, icon, iconButton, remember, setText, duration } from "./dom.js";
 import { live, subscribe } from "./live.js";
 import { showHelp } from "./shortcuts.js";
 import { onRoute } from "./routes.js";
+import { onAble, refusal } from "./able.js";
 
 const TABS = [
   ["create", "Text"],
   ["image", "Image"],
   ["inpaint", "Inpaint"],
+  ["guide", "Guide"],
   ["models", "Models"],
   ["gallery", "Gallery"],
 ];
@@ -46,6 +48,13 @@ export function mount(element) {
     for (const link of links) {
       if (link.dataset.tab === tab) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
+    }
+  });
+  onAble(() => {
+    for (const link of links) {
+      const reason = refusal(link.dataset.tab);
+      link.title = reason;
+      link.toggleAttribute("data-unable", Boolean(reason));
     }
   });
   subscribe(() => {

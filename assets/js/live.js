@@ -13,11 +13,16 @@ export const live = {
   preview: null, // { job, index, number, src } of the picture being drawn
 };
 
+/** All jobs of a board, or of none: the one being drawn, those that wait, those that ended, newest first. */
+export const jobsOf = (board) => (board ? [board.running, ...board.waiting, ...board.recent].filter(Boolean) : []);
+
 /** Call `listener` now, if anything is known, and on every change. */
 export function subscribe(listener) {
   listeners.add(listener);
   if (live.board || live.connected) listener(live);
 }
+
+export const unsubscribe = (listener) => listeners.delete(listener);
 
 function tell() {
   for (const listener of listeners) listener(live);

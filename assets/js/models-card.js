@@ -1,11 +1,15 @@
 // One model, LoRA or other file: as a card, and opened with everything that is known of it.
 
 import { el, fill, icon, iconButton, size } from "./dom.js";
-import { modelEntry, noteModel, prepareModel, restoreModel, startWithModel, trashModel, url } from "./api.js";
-import { chooseModel, type, typed } from "./form.js";
+import { engine, modelEntry, noteModel, prepareModel, restoreModel, runModel, startWithModel, trashModel, url } from "./api.js";
+import { abilities, chooseModel, type, typed } from "./form.js";
 import { ahead } from "./ahead.js";
+import { wear } from "./loras.js";
 import { goBack } from "./routes.js";
 import { toast } from "./notices.js";
+
+/** Whether what goes with models of the families `kin` goes with one that can do `can`. */
+export const suits = ({ kin }, can) => !kin.length || !can?.kin || kin.includes(can.kin);
 
 export const GROUPS = {
   model: "Models",
@@ -18,6 +22,21 @@ export const GROUPS = {
 };
 const ONE = { model: "Model", lora: "LoRA", embedding: "Embedding", vae: "VAE", controlnet: "ControlNet", "text-encoder": "Text encoder", other: "Other" };
 const USE = { yes: "Commercial use", no: "Not for commercial use", conditions: "Commercial use with conditions" };
+
+const WAYS = {
+  auto: "As there is room",
+  whole: "All of it at once: the fastest",
+  offload: "Part by part",
+  groups: "Block by block: slower, needs little memory",
+  "groups-tiled": "Block by block, decoded in tiles",
+  "8-bit": "Weights in eight bits: least memory, slightly other pictures",
+  tiled: "Decoded in tiles: large pictures in little memory",
+  half: "Weights in half precision: half the memory",
+  compiled: "Compiled: a slow first picture, then faster ones",
+  torchao: "Weights in 8 bits by torchao, without LoRAs",
+  sdnq: "Weights in 4 bits by SDNQ, without LoRAs",
+  bitsandbytes: "Weights in 4 bits by bitsandbytes, without LoRAs",
+};
 
 /** What may be earned with it, as a badge; nothing where nobody knows. */
 export function licenceBadge({ licence, commercial }) {
@@ -84,6 +103,7 @@ export async function openCard(id, around) {
     problem,
     words(),
     facts(),
+    way(),
     note(),
   );
   document.body.append(dialog);
@@ -104,7 +124,7 @@ export async function openCard(id, around) {
     const buttons = [
       usable && known.group === "model" && iconButton("brush", "Draw with it", draw, { text: true, class: "tool with-text primary", onpointerenter: () => ahead(known.key), onfocus: () => ahead(known.key) }),
       usable && known.group === "model" && iconButton("play", "Load now", () => attempt(load), { text: true }),
-      usable && known.group === "lora" && iconButton("plus", "Add to the prompt", wear, { text: true, class: "tool with-text primary" }),
+      usable && known.group === "lora" && iconButton("plus", "Use it", wearIt, { text: true, class: "tool with-text primary" }),
       usable && known.group === "embedding" && iconButton("plus", "Add to the prompt", () => say(known.title), { text: true, class: "tool with-text primary" }),
       usable && known.group === "model" && owns && !known.default && iconButton("star", "Start with this one", () => attempt(prefer), { text: true }),
       owns && !known.embedded && iconButton("trash", "Move to the trash", () => attempt(remove), { text: true }),
@@ -144,9 +164,11 @@ export async function openCard(id, around) {
     });
   }
 
-  function wear() {
-    const missing = known.triggers.slice(0, 1).filter((word) => !typed("prompt").includes(word));
-    say([...missing, `<lora:${known.title}:1>`].join(", "));
+  function wearIt() {
+    wear(known);
+    leave();
+    goBack();
+    toast(abilities()?.lora ? `${known.title} is in use now.` : `The chosen model takes no LoRAs; ${known.title} waits for one that does.`);
   }
 
   function say(text) {
@@ -179,6 +201,20 @@ export async function openCard(id, around) {
       ["File", known.path],
     ].filter(([, value]) => value);
     return el("dl", { class: "facts" }, ...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { dir: "auto" }, value))));
+  }
+
+  /** How it is run: as the room allows, or as its owner says. */
+  function way() {
+    if (!owns || known.group !== "model" || known.refused) return null;
+    const box = el("div", { class: "model-own" });
+    engine().then(({ memory }) => {
+      const there = ["auto", ...memory.modes];
+      const select = el("select", { id: "model-way", onchange: () => attempt(() => runModel(known.key, select.value)) });
+      select.append(...there.map((mode) => el("option", { value: mode, selected: mode === known.mode }, WAYS[mode] ?? mode)));
+      select.append(...memory.missing.map(([mode, why]) => el("option", { value: mode, disabled: true }, why)));
+      if (memory.modes.length) box.replaceChildren(el("label", { for: "model-way" }, "How it is run"), select);
+    }, () => {});
+    return box;
   }
 
   function note() {

@@ -23,7 +23,7 @@ export function peopleList({ people = [], invitations = [], sessions = [] }, act
       people.map((person) =>
         row(
           person.name,
-          [SCOPES[person.scope], person.signed_in ? "signed in" : "", person.pictures ? `${person.pictures} pictures` : ""],
+          [SCOPES[person.scope], person.signed_in ? "signed in" : "", person.pictures ? `${person.pictures} picture${person.pictures > 1 ? "s" : ""}` : ""],
           iconButton("close", "Revoke", () => act("POST", path("people", person.id, "revoke")), {
             text: true,
             "aria-label": `Revoke ${person.name}`,
@@ -40,7 +40,7 @@ export function peopleList({ people = [], invitations = [], sessions = [] }, act
             one.name,
             [
               SCOPES[one.scope],
-              one.browsers === null ? `used ${one.used} times` : `used ${one.used} of ${one.browsers}`,
+              one.browsers === null ? `used ${one.used} time${one.used === 1 ? "" : "s"}` : `used ${one.used} of ${one.browsers}`,
               one.expires ? `until ${when(one.expires)}` : "",
             ],
             iconButton("close", `Revoke the link for ${one.name}`, () => act("POST", path("invitations", one.id, "revoke"))),

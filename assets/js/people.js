@@ -32,7 +32,7 @@ export async function mount() {
 }
 
 /** The bar is drawn by a widget of its own, which may come later. */
-function header() {
+export function header() {
   return new Promise((found) => {
     const look = () => {
       const bar = document.querySelector("header.bar");

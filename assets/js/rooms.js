@@ -1,12 +1,13 @@
-// Image and Inpaint: their canvases, and what the right side shows: the canvas, the result, or one over the other.
+// Image, Inpaint and Guide: their canvases, and what the right side shows: the canvas, the result, or one over the other.
 
 import { el, icon, remember, remembered } from "./dom.js";
 import { generate, onShown, type } from "./form.js";
 import { sentOfBatch, stopBatch, takeFromBatch } from "./batch.js";
+import { adoptGuides, guideWith, sentGuides } from "./guide-units.js";
 import { go, onRoute, route } from "./routes.js";
 import { follow, inFront, onSession, session } from "./session.js";
 import { quiet, say, toast } from "./notices.js";
-import { url } from "./api.js";
+import { picture, url } from "./api.js";
 
 const MARK = "\ue000"; // begins what the browser fills in at Generate
 const VIEWS = [
@@ -23,6 +24,10 @@ const chosen = {}; // room → view
 const canvases = () => import("./canvas.js");
 export const canvasOf = async (room) => (await canvases()).find(room);
 const hasCanvas = (room) => room === "image" || room === "inpaint";
+const hasSurface = (room) => hasCanvas(room) || room === "guide";
+/** A wide window has room for what is drawn and what comes of it. */
+const wide = matchMedia("(min-width: 1280px)");
+const bothShown = () => route() === "guide" && wide.matches;
 
 export function mount(element, options) {
   let mounted = false;
@@ -35,13 +40,14 @@ export function mount(element, options) {
 
 /** What the right side shows; text to image has nothing but results. */
 export function view(room = route()) {
-  if (!hasCanvas(room)) return "result";
+  if (!hasSurface(room)) return "result";
+  if (room === "guide" && bothShown()) return "both";
   chosen[room] ??= remembered(`view.${room}`, "canvas");
   return VIEWS.some(([name]) => name === chosen[room]) ? chosen[room] : "canvas";
 }
 
 export function setView(name, room = route()) {
-  if (hasCanvas(room)) {
+  if (hasSurface(room)) {
     chosen[room] = name;
     remember(`view.${room}`, name);
   }
@@ -67,12 +73,13 @@ export function viewSwitch(element) {
   element.replaceChildren(el("div", { class: "view-switch", role: "group", "aria-label": "On the right side" }, ...buttons));
   onView((shown) => VIEWS.forEach(([name], i) => buttons[i].setAttribute("aria-pressed", String(name === shown))));
   onRoute(tell);
+  wide.addEventListener("change", tell);
   onShown(({ resize, area }) => Object.assign(document.documentElement.dataset, { resize, area }));
   let awaited = null;
   onSession(() => {
     if (session.awaited && session.awaited !== awaited && view() === "canvas") setView("result");
     awaited = session.awaited;
-    buttons[2].disabled = !inFront();
+    buttons[2].disabled = !inFront() || route() === "guide"; // a guide is no source to compare with
   });
 }
 
@@ -80,8 +87,10 @@ export function viewSwitch(element) {
 export async function taken(values) {
   const room = route();
   const given = room === "image" ? await takeFromBatch() : null;
+  const guides = room !== "guide" && document.documentElement.dataset.guided === "unable" ? "[]" : await sentGuides();
   const told = values.map((value) => {
     if (value === `${MARK}room`) return room;
+    if (value === `${MARK}guides`) return guides;
     if (value === `${MARK}canvas:${room}`) return given ?? value;
     return typeof value === "string" && value.startsWith(MARK) ? "" : value;
   });
@@ -103,10 +112,11 @@ export function answer(told) {
   }
 }
 
-/** Put a finished picture on the canvas of `room` and go there. */
+/** Put a finished picture on the canvas of `room`, or among the guides, and go there. */
 export async function sendTo(id, room) {
   go(room);
   setView("canvas", room);
+  if (room === "guide") return guideWith(url.file(id));
   if (room === "inpaint") for (const side of SIDES) type(side, "0"); // the frame was another picture's
   await (await canvases()).load(room, url.file(id));
 }
@@ -114,6 +124,8 @@ export async function sendTo(id, room) {
 /** What a picture was made from comes to the canvas of its room, and its mask with it. */
 async function bringBack(id, room) {
   go(room);
+  const { request } = await picture(id);
+  adoptGuides(request?.controls ?? [], (n) => url.input(id, `control${n}`));
   if (!hasCanvas(room)) return;
   setView("canvas", room);
   const canvas = await canvasOf(room);

@@ -1,7 +1,7 @@
 // Which tab is shown: the address says it, so reload and the back button work.
 
-/** The tabs where pictures are made share one form and one stage; image and inpaint have a canvas of their own. */
-export const ROOMS = ["create", "image", "inpaint"];
+/** The tabs where pictures are made share one form and one stage; all but the first have a surface of their own. */
+export const ROOMS = ["create", "image", "inpaint", "guide"];
 const TABS = [...ROOMS, "models", "gallery"];
 const listeners = new Set();
 let room = ROOMS[0]; // the one the artist was in last

@@ -2,11 +2,12 @@
 
 import { cancelJob, saveAgain, setFavourite } from "./api.js";
 import { complain, quiet, say } from "./notices.js";
-import { live, subscribe } from "./live.js";
+import { jobsOf, live, subscribe } from "./live.js";
 
 const KEPT = 120;
 const listeners = new Set();
 const ended = new Set(); // jobs whose end has been told
+const aside = new Set(); // jobs whose pictures are looked at elsewhere
 
 export const session = {
   pictures: recall(), // ids, newest first
@@ -41,11 +42,21 @@ function tell() {
   for (const listener of listeners) listener(session);
 }
 
+const toldOf = (id) => jobsOf(live.board).some((job) => job.id === id);
+
 /** A request of this page has been accepted. */
 export function follow(job) {
   session.awaited = job;
   session.front = null;
   tell();
+  if (!toldOf(job)) return;
+  session.awaited = null; // the stream was faster than this answer: a quick job may have ended by now
+  tell();
+}
+
+/** Leave the pictures of these jobs out of the strip, and what becomes of them untold. */
+export function setAside(jobs) {
+  for (const job of jobs) aside.add(job);
 }
 
 /** Put a picture in front; null: the newest. */
@@ -85,11 +96,10 @@ let first = true;
 subscribe(() => {
   const { board } = live;
   if (!board) return;
-  const jobs = [board.running, ...board.waiting, ...board.recent].filter(Boolean);
-  if (jobs.some((job) => job.id === session.awaited)) session.awaited = null;
+  if (toldOf(session.awaited)) session.awaited = null;
   gather(board);
   for (const job of [...board.recent].reverse()) {
-    if (ended.has(job.id)) continue;
+    if (ended.has(job.id) || aside.has(job.id)) continue;
     ended.add(job.id);
     // What ended before this page was opened is told only if nothing has happened since.
     if (!first || job === board.recent[0]) tellEnd(job, first);
@@ -101,7 +111,8 @@ subscribe(() => {
 function gather(board) {
   // Newest first: of the job being drawn, then of the finished ones; within a job the last picture is the newest.
   // A waiting job has pictures already if it gave way to somebody else's.
-  const news = [board.running, ...board.waiting, ...board.recent].flatMap((job) => (job ? [...job.pictures].reverse() : []));
+  const jobs = jobsOf(board).filter((job) => !aside.has(job.id));
+  const news = jobs.flatMap((job) => [...job.pictures].reverse());
   const fresh = news.filter((id) => !session.pictures.includes(id) && !gone.has(id));
   if (fresh.length) {
     session.pictures = [...fresh, ...session.pictures].slice(0, KEPT);

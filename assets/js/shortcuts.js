@@ -6,10 +6,12 @@ import { SHORTCUTS as ON_A_CANVAS } from "./canvas-keys.js";
 
 const SHORTCUTS = [
   [["Ctrl", "Enter"], "Generate"],
+  [["Ctrl", "↑", "↓"], "In a prompt: the weight of the words there"],
   [["Esc"], "Stop drawing"],
   [["X"], "Swap width and height"],
   [["T"], "Send the picture to Image"],
   [["P"], "Send the picture to Inpaint"],
+  [["S"], "Follow the picture as a guide"],
   [["C"], "Canvas, or the result"],
   [["D"], "Compare the result with its source"],
   [["G"], "Gallery, and back"],
@@ -51,7 +53,7 @@ export function listen(actions) {
         actions.generate();
         return;
       }
-      const room = { t: "image", p: "inpaint" }[event.key.toLowerCase()];
+      const room = { t: "image", p: "inpaint", s: "guide" }[event.key.toLowerCase()];
       if (room && !event.ctrlKey && !event.metaKey && !event.altKey && !isTyping(event.target) && (!modal || modal.dataset.picture)) {
         event.preventDefault();
         actions.send(room);

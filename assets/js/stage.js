@@ -191,7 +191,12 @@ function describe(facts, caption) {
   const { request } = facts;
   const parts = [`${facts.width} × ${facts.height}`, request.sampler && `${request.sampler} ${request.scheduler}`, request.steps && `${request.steps} steps`, `seed ${facts.seed}`];
   if (facts.seconds) parts.push(duration(facts.seconds));
-  caption.replaceChildren(el("span", { class: "caption-prompt", title: facts.prompt }, facts.prompt), el("span", { class: "caption-facts" }, parts.filter(Boolean).join(" · ")));
+  const effects = facts.effects?.join(" ");
+  caption.replaceChildren(
+    el("span", { class: "caption-prompt", title: facts.prompt }, facts.prompt),
+    el("span", { class: "caption-facts" }, parts.filter(Boolean).join(" · ")),
+    ...(effects ? [el("span", { class: "caption-effects", title: effects, dir: "auto" }, effects)] : []),
+  );
 }
 
 /** A picture chosen in the strip is one to look at, also while the canvas is in front. */

@@ -4,6 +4,8 @@ import { duration, el, fill, iconButton } from "./dom.js";
 import { picture, url } from "./api.js";
 import { adopt, knowFavourite } from "./session.js";
 import { actionRow } from "./actions.js";
+import { furtherMenu } from "./further.js";
+import { openShowing } from "./showing.js";
 import { go } from "./routes.js";
 import { toast } from "./notices.js";
 
@@ -16,11 +18,13 @@ export function openView(id, around) {
   const problem = el("p", { class: "notice-text", role: "alert" });
   const leave = () => dialog.close();
   const show = iconButton("picture", "Show on the stage", () => (leave(), adopt(shown), go("create")));
-  const { row, refresh } = around.trashed
+  const { row, refresh } = around.shown
+    ? { row: el("div", { class: "actions" }, furtherMenu(() => shown, leave)), refresh: () => {} }
+    : around.trashed
     ? { row: el("div", { class: "actions" }, iconButton("restore", "Restore", () => beside(around.bringBack), { text: true })), refresh: () => {} }
     : actionRow(() => shown, {
         before: leave,
-        more: [show, iconButton("trash", "Move to the trash", () => beside(around.remove))],
+        more: [show, iconButton("people", "Show to others", () => openShowing(shown)), iconButton("trash", "Move to the trash", () => beside(around.remove))],
       });
   const dialog = el(
     "dialog",
@@ -34,7 +38,7 @@ export function openView(id, around) {
       onkeydown: (event) => {
         const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
         if (step) turn(step);
-        else if (event.key === "Delete" && !around.trashed) beside(around.remove);
+        else if (event.key === "Delete" && !around.trashed && !around.shown) beside(around.remove);
       },
     },
     el("div", { class: "view-easel" }, easel, iconButton("left", "Previous picture", () => turn(-1), { class: "tool view-left" }), iconButton("right", "Next picture", () => turn(1), { class: "tool view-right" })),
@@ -57,7 +61,7 @@ export function openView(id, around) {
 
   async function present(wanted) {
     shown = wanted;
-    if (!around.trashed) dialog.dataset.picture = wanted;
+    if (!around.trashed && !around.shown) dialog.dataset.picture = wanted;
     img.src = url.file(wanted);
     refresh();
     try {
@@ -83,6 +87,7 @@ export function openView(id, around) {
       ["Styles", request.styles?.join(", ")],
       ["With styles", request.styles?.length ? request.full_prompt : ""],
       ["Model", known.title || known.model],
+      ["Licence of the model", known.licence],
       ["Sampler", request.sampler],
       ["Schedule type", request.scheduler],
       ["Steps", request.steps],
