@@ -9,8 +9,9 @@ import time
 from collections.abc import Generator
 
 from studio.engine import EngineOptions, Event, Failed, Finished, Held, Memory, Preview, Progress, State, Status
-from studio.errors import ModelError
-from studio.request import GenerationResult, ResolvedRequest
+from studio.errors import BadRequest, ModelError
+from studio.pose import Pose
+from studio.request import ControlUnit, GenerationResult, ResolvedRequest
 
 
 class FakeDrawer:
@@ -40,6 +41,26 @@ class FakeDrawer:
 
     def pin(self, model: str, on: bool) -> None:
         self._models[model] = Held(model, model.title(), "idle", pinned=on)
+
+    def run_in(self, model: str, mode: str) -> None:
+        self._models[model] = Held(model, model.title(), "idle", mode)
+
+    def trace(self, unit: ControlUnit, width: int, height: int) -> bytes:
+        """Its size, in words; an annotator of another name breaks."""
+        if unit.annotator == "slow":
+            time.sleep(0.5)
+        if unit.annotator == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if unit.annotator == "refused":
+            raise BadRequest("not like this")
+        assert unit.annotator in ("none", "slow"), "broken on purpose"
+        return f"{width}x{height}".encode()
+
+    def find_people(self, picture: bytes) -> Pose:
+        """Nobody, on a page as wide as the picture has bytes."""
+        if not picture:
+            raise BadRequest("nobody there")
+        return Pose(people=(), width=len(picture), height=64)
 
     def warm(self) -> None: ...
 

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from studio import canvas, image
 from studio.engine import Event, Failed, Finished, Preview, Progress, State, Status
+from studio.errors import ModelError
 from studio.job_store import JobState
-from studio.request import GenerationRequest, GenerationResult, ResolvedRequest
+from studio.pose import Person, Pose
+from studio.request import ControlUnit, GenerationRequest, GenerationResult, ResolvedRequest
 
 ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 #: What an engine may be told to do with a picture instead of drawing it.
@@ -51,6 +54,8 @@ class FakeEngine:
     state: State = State.READY
     #: What was wished for about its memory, in order.
     wishes: list[tuple[object, ...]] = field(default_factory=list)
+    #: Why it finds no people in pictures.
+    blind: str = ""
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -71,13 +76,30 @@ class FakeEngine:
     def pin(self, model: str, on: bool) -> None:
         self.wishes.append(("pin", model, on))
 
+    def run_in(self, model: str, mode: str) -> None:
+        self.wishes.append(("run_in", model, mode))
+
+    def trace(self, unit: ControlUnit, width: int, height: int) -> bytes:
+        return image.png(Image.new("RGB", (width, height)))
+
+    def find_people(self, picture: bytes) -> Pose:
+        """Somebody whose joints lie on the diagonal, with a face; nobody where `blind` says why."""
+        if self.blind:
+            raise ModelError(self.blind)
+        width, height = image.decode(picture, 2**24).size
+        slope = [(width * i / 20, height * i / 20) for i in range(1, 19)]
+        face = tuple((width * (0.4 + i / 1000), height * 0.1) for i in range(70))
+        return Pose(people=(Person(body=tuple(slope), face=face),), width=width, height=height)
+
     def generate(self, request: ResolvedRequest) -> Generator[Event]:
         assert request.count == 1, "an engine draws one picture at a time"
         self.asked += 1
         began = time.monotonic()
         steps = self.steps or request.steps
         fate = self.script(request, self.asked)
-        rgb = gradient(request.seed, request.width, request.height)
+        laid = canvas.read(request, 2**28)
+        width, height = (request.width, request.height) if laid is None else laid.picture.size
+        rgb = gradient(request.seed, width, height)
         try:
             yield Progress("loading")
             for step in range(1, steps + 1):
@@ -87,7 +109,7 @@ class FakeEngine:
                 time.sleep(self.step_seconds)
                 yield Progress("drawing", step, steps)
                 if self.preview_every and step % self.preview_every == 0:
-                    yield Preview(step, _jpeg(rgb, request.width, request.height))
+                    yield Preview(step, _jpeg(rgb, width, height))
                 if step > steps // 2 and fate != "draw":
                     if fate == "raise":
                         raise ZeroDivisionError("a bug in the engine")
@@ -96,11 +118,8 @@ class FakeEngine:
                     yield Failed(f"The engine was told to {fate}.", crashed=fate == "crash")
                     return
             self.drawn.append(request)
-            yield Finished(
-                GenerationResult(
-                    request, request.width, request.height, rgb, time.monotonic() - began, "0123456789", "cpu", ()
-                )
-            )
+            seconds = time.monotonic() - began
+            yield Finished(GenerationResult(request, width, height, rgb, seconds, "0123456789", "cpu", ()))
         except GeneratorExit:
             self.cancelled.append(request)
             raise
@@ -135,7 +154,7 @@ def resolve(request: GenerationRequest) -> ResolvedRequest:
     return ResolvedRequest.model_validate({**dict(request), **settled})
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen in time"

@@ -76,6 +76,21 @@ class PrivateStudio:
         return ticket
 
 
+def pressed(client: httpx.Client, session: str = "x", **chosen: object) -> dict[str, Any]:
+    """What the page sends to `/gradio_api/run/predict` when Generate is pressed; `chosen` by the names of controls."""
+    config = client.get("/config").json()
+    names = {part["id"]: part["props"].get("elem_id") for part in config["components"]}
+    go = next(
+        event
+        for event in config["dependencies"]
+        if any(names.get(target) == "generate" and kind == "click" for target, kind in event["targets"])
+    )
+    values = {part["id"]: part["props"].get("value") for part in config["components"]}
+    given = {"prompt": "a heron", **chosen}
+    data = [given.get(names[part], values.get(part)) for part in go["inputs"]]
+    return {"data": data, "fn_index": go["id"], "session_hash": session}
+
+
 def key_of(link: str) -> str:
     return parse_qs(urlsplit(link).query)["key"][0]
 
@@ -93,7 +108,9 @@ def private_studio(folder: Path, **settings: Any) -> Iterator[PrivateStudio]:
             app._studio(chosen) as (gate, jobs, people),
             socket.create_server(("127.0.0.1", 0)) as listener,
         ):
-            server = uvicorn.Server(uvicorn.Config(gate, log_level="warning", timeout_graceful_shutdown=1))
+            # A client that pauses must not find its connection closed just as it asks again.
+            calm = uvicorn.Config(gate, log_level="warning", timeout_graceful_shutdown=1, timeout_keep_alive=600)
+            server = uvicorn.Server(calm)
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             standing.set_result(PrivateStudio(address, engine, jobs, people, gate, server))
             await server.serve([listener])
@@ -108,7 +125,7 @@ def private_studio(folder: Path, **settings: Any) -> Iterator[PrivateStudio]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    studio = standing.result(60)
+    studio = standing.result(600)
     until(lambda: studio.server.started)
     try:
         yield studio

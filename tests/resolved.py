@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from studio.engine import Engine, Failed, Finished
 from studio.request import GenerationResult, ResolvedRequest
 
@@ -34,3 +37,8 @@ def failed(engine: Engine, request: ResolvedRequest) -> Failed:
     last = list(engine.generate(request))[-1]
     assert isinstance(last, Failed), last
     return last
+
+
+def pixels(result: GenerationResult) -> NDArray[np.uint8]:
+    """Height × width × 3."""
+    return np.frombuffer(result.rgb, np.uint8).reshape(result.height, result.width, 3)

@@ -64,14 +64,14 @@ class Studio:
         os.kill(self.process.pid, signal.SIGKILL)
         self._gone()
 
-    def stop(self) -> tuple[int, str]:
-        """As Ctrl+C in the terminal does. Returns the exit code and what it printed as errors."""
-        self.process.send_signal(signal.SIGINT)
+    def stop(self, how: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        """As Ctrl+C in the terminal does, or a service manager. Returns the exit code and what it printed as errors."""
+        self.process.send_signal(how)
         return self._gone()
 
     def _gone(self) -> tuple[int, str]:
         self.client.close()
-        _, errors = self.process.communicate(timeout=60)
+        _, errors = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, errors
 
 

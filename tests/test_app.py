@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -164,11 +165,12 @@ def test_a_backup_of_a_running_studio_becomes_the_same_studio(tmp_path: Path) ->
         assert again.job(ticket["id"])["state"] == "done"
 
 
-def test_interrupted_it_ends_quietly_and_the_job_waits_for_the_next_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_it_ends_quietly_and_the_job_waits_for_the_next_start(tmp_path: Path, how: signal.Signals) -> None:
     studio = Studio(tmp_path)
     job = studio.submit(**{**SMALL, "steps": 150, "count": 16})
     studio.wait(job, "running")
-    assert studio.stop() == (0, "")
+    assert studio.stop(how) == (0, "")
     with running(tmp_path) as again:
         assert again.job(job)["state"] in ("queued", "running")
         again.client.post(f"/studio/jobs/{job}/cancel")

@@ -41,7 +41,7 @@ def laid(source: Image.Image, mask: Image.Image | None, **changes: object) -> Ca
 
 
 @given(SIZES, DRAWN, DRAWN, st.sampled_from(RESIZES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_way_to_resize_gives_the_exact_size_and_doing_it_twice_changes_nothing(
     source: tuple[int, int], width: int, height: int, how: Resize
 ) -> None:
@@ -63,7 +63,7 @@ def test_the_ways_to_resize_differ_as_their_names_say() -> None:
 
 
 @given(SIZES, SIZES, st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_stroke_is_lost_when_a_mask_changes_size(
     size: tuple[int, int], target: tuple[int, int], data: st.DataObject
 ) -> None:
@@ -78,14 +78,14 @@ def test_no_stroke_is_lost_when_a_mask_changes_size(
 
 
 @given(st.integers(0, 40), st.integers(1, 30), st.integers(1, 255))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_feather_keeps_what_was_painted_and_ends(blur: int, thickness: int, level: int) -> None:
     mask = strokes(300, 30, (140, 0, 140 + thickness, 30), level=level)
     faded = np.asarray(canvas.feathered(mask, blur)).astype(int)
     painted = np.asarray(mask).astype(int)
     assert (faded >= painted).all()
     assert faded.max() == level
-    reach = blur * 5 // 2 + 2
+    reach = 2 * blur
     assert not faded[:, : 140 - reach].any()
     assert not faded[:, 140 + thickness + reach :].any()
     assert (np.diff(faded[15, :140]) >= 0).all(), "it only fades"
@@ -104,7 +104,7 @@ def test_growing_is_the_largest_level_around(radius: int, width: int, height: in
 
 
 @given(SIZES, st.integers(0, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_spreading_keeps_what_is_known_and_stays_between_it(size: tuple[int, int], seed: int) -> None:
     source = np.random.default_rng(seed)
     values: Floats = source.random((size[1], size[0], 3), np.float32)
@@ -130,7 +130,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 @given(SIZES, DRAWN, DRAWN, st.sampled_from(RESIZES), OPTIONS, st.integers(0, 255), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_is_drawn_nothing_changes_outside_the_feather(
     size: tuple[int, int],
     width: int,
@@ -159,7 +159,7 @@ def test_whatever_is_drawn_nothing_changes_outside_the_feather(
 
 
 @given(SIZES, st.tuples(*[st.integers(0, 70)] * 4).filter(any), OPTIONS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_outpainting_never_touches_the_pixels_that_were_there(
     size: tuple[int, int], margins: tuple[int, ...], options: dict[str, object]
 ) -> None:

@@ -5,9 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 
 from studio.catalog import EMBEDDED, Catalog, variant
 from studio.errors import ModelError, NotFound
+from tests.loras import save
 
 SD1 = {
     "_class_name": "StableDiffusionPipeline",
@@ -40,6 +44,29 @@ def test_the_embedded_model_comes_first_and_is_the_default(tmp_path: Path) -> No
     folder(tmp_path / "models" / "a")
     assert [spec.key for spec in catalog.models()] == [EMBEDDED, "a"]
     assert catalog.find(None).key == EMBEDDED
+
+
+def test_what_the_studio_brings_for_its_embedded_model_fits_no_other(tmp_path: Path) -> None:
+    embedded = folder(tmp_path / "assets" / "any", unet={"cross_attention_dim": 192, "sample_size": 64})
+    net = embedded / "controlnet" / "scribble"
+    net.mkdir(parents=True)
+    (net / "config.json").write_text(json.dumps({"_class_name": "ControlNetModel"}))
+    convolution = torch.zeros(16, 3, 3, 3)
+    save_file({"controlnet_cond_embedding.conv_in.weight": convolution}, net / "diffusion_pytorch_model.safetensors")
+    factors = {"down.weight": torch.zeros(4, 192), "up.weight": torch.zeros(96, 4)}
+    place = "lora_unet_down_blocks_2_attentions_0_transformer_blocks_0_attn2_to_k.lora_"
+    save({f"{place}{name}": factor for name, factor in factors.items()}, embedded / "lora" / "blueprint.safetensors")
+    Image.new("RGB", (8, 8)).save(embedded / "lora" / "blueprint.png")
+    folder(tmp_path / "models" / "a")
+    catalog = Catalog(embedded, (tmp_path / "models",))
+    own, other = catalog.find(None), catalog.find("a")
+    assert (own.family, other.family) == ("mini", "sd15")
+    assert [net.key for net in catalog.controlnets_of(own)] == ["mini/scribble"]
+    assert catalog.controlnets_of(other) == ()
+    assert catalog.lora("blueprint").key == "mini/blueprint"
+    assert catalog.lora("blueprint").families == ("mini",)
+    assert {entry.key for entry in catalog.entries() if entry.embedded} == {"mini", "mini/scribble", "mini/blueprint"}
+    assert catalog.entry("lora:mini/blueprint").place.preview == embedded / "lora" / "blueprint.png"
 
 
 def test_folders_are_found_down_to_eight_levels_and_named_by_their_path(tmp_path: Path) -> None:

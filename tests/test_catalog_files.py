@@ -379,7 +379,7 @@ NAMES = sorted(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shapes=st.dictionaries(st.sampled_from(NAMES), st.lists(st.integers(0, 9), max_size=5).map(tuple), max_size=8),
     notes=st.dictionaries(

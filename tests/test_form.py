@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from typing import cast
 import gradio as gr
 import pytest
 
-from studio import plan
+from studio import abilities, families, plan, samplers
+from studio.abilities import Abilities
 from studio.catalog import Catalog
 from studio.errors import BadRequest
 from studio.gallery import Gallery
 from studio.jobs import Jobs
 from studio.presets import Presets
-from studio.request import Defaults, GenerationRequest
+from studio.request import Defaults, GenerationRequest, LoraUse, ModelSpec
 from studio.settings import EMBEDDED, PRESETS, Settings
 from studio.ui import form, shell
 from studio.ui.form import Form, Studio
@@ -35,7 +37,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         lambda request: plan.resolve(request, catalog=catalog, presets=presets),
         lambda result, job, index, owner: gallery.add(result, job=job, index=index, owner=owner).id,
     )
-    yield Studio(jobs, catalog, presets, gallery, Settings())
+    yield Studio(jobs, catalog, presets, gallery, Settings(), {})
     jobs.close()
     gallery.close()
 
@@ -44,6 +46,10 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
 def controls() -> Form:
     kinds = {"styles": gr.Dropdown, "width": gr.Number, "height": gr.Number}
     return Form(**{name: kinds.get(name, gr.Textbox)() for name in form.NAMES})
+
+
+def able(family: str, title: str = "Some model") -> Abilities:
+    return abilities.of(ModelSpec("m", title, Path(), family, 0, "", "", families.known(family).defaults))
 
 
 def asked(controls: Form, **values: object) -> GenerationRequest:
@@ -70,11 +76,14 @@ def test_every_control_reaches_the_request(controls: Form) -> None:
         "scheduler": "Uniform",
         "steps": 12.0,
         "guidance": 0.0,
+        "clip_skip": 2.0,
         "vae": "vae/sharper",
+        "loras": '[{"name":"ink","weight":0.5,"blocks":"1,0"}]',
     }
     request = asked(controls, **values)
     assert values.keys() == set(form.NAMES)
-    assert request == GenerationRequest.model_validate({**values, "seed": 2**64 - 1})
+    loras = (LoraUse(name="ink", weight=0.5, blocks="1,0"),)
+    assert request == GenerationRequest.model_validate({**values, "seed": 2**64 - 1, "loras": loras})
 
 
 @pytest.mark.parametrize("text", ["", "  ", "-1", None])
@@ -117,6 +126,7 @@ def test_a_request_shown_and_read_again_is_the_same_request(studio: Studio, cont
     request = GenerationRequest(
         prompt="a heron", negative="fog", model="mini", sampler="Euler a", scheduler="Uniform", steps=9, guidance=3.5,
         width=320, height=192, seed=2**64 - 1, count=3, styles=(studio.presets.styles()[0].name,),
+        loras=(LoraUse(name="gone", weight=-0.25, text_weight=0.0),),
     )  # fmt: skip
     shown = form.fill(request, studio)
     assert form.read(controls, {getattr(controls, name): shown[name] for name in form.NAMES}) == request
@@ -139,6 +149,8 @@ def test_what_the_browser_remembers_comes_back(studio: Studio) -> None:
         '{"prompt": {"a": 1}}',
         '{"model": "gone", "sampler": "gone", "styles": ["gone"], "seed": "NaN", "width": 7, "count": 99}',
         '{"sampler": 3, "scheduler": 4, "unknown": "x"}',
+        '{"loras": "<script>"}',
+        json.dumps({"loras": '[{"name": "ink", "weight": 1e9}]'}),
         "x" * 1_000_000,
         json.dumps({"prompt": "x" * 30_000}),
     ],
@@ -153,9 +165,9 @@ def test_a_schedule_the_sampler_cannot_follow_is_not_restored(studio: Studio) ->
 
 
 def test_changing_the_model_changes_only_what_was_not_touched() -> None:
-    old, new = Defaults(), Defaults("Euler a", "Automatic", 30, 5.0, 1024, 1024)
+    old, new, can = Defaults(), Defaults("Euler a", "Automatic", 30, 5.0, 1024, 1024), able("sdxl")
     shown = {"sampler": "DPM++ 2M", "scheduler": "Karras", "steps": 12, "guidance": 7.0, "width": None, "height": 640}
-    assert form.follow_model(old, new, shown) == {
+    assert form.follow_model(old, new, can, shown) == {
         "sampler": "Euler a",
         "scheduler": "Automatic",
         "steps": 12,
@@ -163,6 +175,35 @@ def test_changing_the_model_changes_only_what_was_not_touched() -> None:
         "width": 1024,
         "height": 640,
     }
+
+
+def test_a_sampler_the_new_model_does_not_have_gives_way_to_its_own() -> None:
+    flux = families.FAMILIES["flux"].defaults
+    shown = {**dataclasses.asdict(Defaults()), "sampler": "DDIM", "scheduler": "Uniform"}
+    followed = form.follow_model(Defaults(), flux, able("flux"), shown)
+    assert (followed["sampler"], followed["scheduler"]) == ("Euler", "Automatic")
+    kept = form.follow_model(Defaults(), flux, able("flux"), {**shown, "sampler": "Heun", "scheduler": "Beta"})
+    assert (kept["sampler"], kept["scheduler"]) == ("Heun", "Beta")
+
+
+def test_what_the_page_hides_is_not_asked_of_the_model(controls: Form) -> None:
+    values = {getattr(controls, name): value for name, value in
+              {"prompt": "a heron", "negative": "fog", "guidance": 9.0, "count": 1}.items()}  # fmt: skip
+    assert form.read(controls, values, can=able("sdxl")) == GenerationRequest(
+        prompt="a heron", negative="fog", guidance=9.0
+    )
+    assert form.read(controls, values, can=able("flux")) == GenerationRequest(prompt="a heron", guidance=9.0)
+    assert form.read(controls, values, can=able("flux", "flux1-schnell")) == GenerationRequest(prompt="a heron")
+
+
+def test_the_menus_of_a_model_offer_what_it_follows(studio: Studio) -> None:
+    shown = {**form.default_values(studio), "sampler": "Euler", "scheduler": "Karras"}
+    told = dict(zip(form.NAMES, form.updates(shown, Defaults(), able("flux")), strict=True))
+    menus = ("sampler", "scheduler", "guidance")
+    sampler, scheduler, guidance = (cast("dict[str, object]", told[name]) for name in menus)
+    assert sampler["choices"] == list(samplers.FLOW)
+    assert scheduler["choices"] == list(samplers.FLOW["Euler"].schedules)
+    assert guidance["label"] == "Guidance, distilled"
 
 
 def test_the_examples_are_in_the_words_of_the_embedded_model() -> None:
@@ -175,6 +216,6 @@ async def test_the_page_is_small_and_lists_nothing_for_strangers(studio: Studio)
     # async, because Gradio leaves an event loop behind where there is none
     page = shell.build(studio)
     config = cast("dict[str, list[dict[str, object]]]", page.get_config_file())
-    assert len(config["components"]) <= 100
+    assert len(config["components"]) <= 130
     assert page.get_api_info()["named_endpoints"] == {}
     assert not page.api_open

@@ -246,7 +246,7 @@ def test_what_is_typed_is_never_query_syntax(gallery: Gallery, text: str) -> Non
     assert odd.id in [item.id for item in gallery.search(text=text).items]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
 def test_any_text_can_be_searched(gallery: Gallery, text: str) -> None:
     gallery.search(text=text)

@@ -240,15 +240,20 @@ def test_a_killed_writer_loses_nothing_it_had_kept(tmp_path: Path, rounds: int) 
         for round_ in range(rounds):
             writers.stdin.write(f"{round_}\n")
             writers.stdin.flush()
-            done = False
-            while not done:
+            writer, kept, before = 0, 0, chance.choice((0, 0, 1, 3))  # it dies at any moment after so many pictures
+            while True:
                 kind, what, *picture = writers.stdout.readline().split()
+                if kind == "dead":
+                    break
                 if kind == "pid":
-                    time.sleep(chance.uniform(0, 0.12))
-                    os.kill(int(what), signal.SIGKILL)
-                elif kind == "kept":
+                    writer = int(what)
+                else:
                     promised[what] = picture[0]
-                done = kind == "dead"
+                    kept += 1
+                if writer and kept == before:
+                    time.sleep(chance.uniform(0, 0.12))
+                    os.kill(writer, signal.SIGKILL)
+                    writer = 0
             after = Gallery(folder, PATTERN)
             outcome = after.reconcile()
             assert after.health == "ok"

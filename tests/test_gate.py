@@ -306,7 +306,7 @@ async def _streaming(gate: Gate, cookie: str) -> tuple[asyncio.Task[None], list[
         "http_version": "1.1",
     }
     task = asyncio.ensure_future(gate(scope, receive, send))
-    await asyncio.wait_for(speaking.wait(), 5)
+    await asyncio.wait_for(speaking.wait(), 20)
     return task, heard, ended
 
 
@@ -321,7 +321,7 @@ async def test_an_open_stream_ends_when_its_session_is_revoked(people: People) -
     task, _, ended = await _streaming(gate, entry.token)
     others, _, others_ended = await _streaming(gate, bobs.token)
     await asyncio.to_thread(people.revoke_invitation, invitation.id)
-    await asyncio.wait_for(task, 2)
+    await asyncio.wait_for(task, 20)
     assert ended == [True]
     await asyncio.sleep(0.05)
     assert (others.done(), others_ended) == (False, [])
@@ -336,7 +336,7 @@ async def test_an_open_stream_ends_when_its_session_expires(people: People, cloc
     assert entry is not None
     task, _, ended = await _streaming(Gate(STUDIO, people=people), entry.token)
     clock.now += 1
-    await asyncio.wait_for(task, 3)
+    await asyncio.wait_for(task, 20)
     assert ended == [True]
 
 

@@ -159,7 +159,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, place: int) -> None:
         read_header(stored(tmp_path, data[: min(place, len(data) - 1)]))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=6), st.integers(0, 6)), max_size=4),
     tail=st.integers(-8, 8),
@@ -252,7 +252,7 @@ def test_a_gguf_file_that_lies_is_refused(tmp_path: Path, data: bytes, why: str)
         read_header(stored(tmp_path, data))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=9), st.integers(0, 9)), min_size=1, max_size=4)
 )

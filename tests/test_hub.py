@@ -29,6 +29,19 @@ def test_a_pipeline_is_taken_once_in_half_precision_and_without_anything_that_ru
     }
 
 
+def test_a_controlnet_comes_with_its_settings_and_once() -> None:
+    names = [
+        "config.json",
+        "README.md",
+        "sketch.png",
+        "diffusion_pytorch_model.bin",
+        "diffusion_pytorch_model.safetensors",
+    ]
+    names += ["diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model_promax.safetensors"]
+    assert set(choose(names)) == {"config.json", "README.md", "diffusion_pytorch_model.fp16.safetensors"}
+    assert set(choose(names[:5])) == {"config.json", "README.md", "diffusion_pytorch_model.safetensors"}
+
+
 def test_one_file_is_taken_and_of_several_the_named_one() -> None:
     assert choose(["a.safetensors", "README.md", "b.ckpt"]) == ("a.safetensors",)
     assert choose(["a.safetensors", "x/b.gguf"], "x/b.gguf") == ("x/b.gguf",)

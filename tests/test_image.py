@@ -232,7 +232,7 @@ SEEDS = [
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     seed=st.sampled_from(SEEDS),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=12),
@@ -245,7 +245,7 @@ def test_damaged_bytes_give_a_picture_or_a_sentence(seed: bytes, changes: list[t
         assert image.decode(bytes(data), 100_000).mode == "RGB"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_noise_gives_a_sentence(data: bytes) -> None:
     with pytest.raises(UnreadablePicture):

@@ -200,6 +200,25 @@ def test_clip_skip_templates_and_notes_are_told() -> None:
     assert "Template" not in infotext.write(result(), "v1-5")
 
 
+def test_a_vae_is_read_back_where_one_is_named() -> None:
+    text = infotext.write(result(vae="vae/sharper"), "v1-5")
+    assert infotext.as_settings(infotext.parse(text))["vae"] == "vae/sharper"
+    for none in ("", "None", "Automatic", "x" * 401):
+        assert "vae" not in infotext.as_settings({"VAE": none})
+
+
+def test_what_loras_did_and_what_was_not_followed_is_told_in_sentences() -> None:
+    reports = (LoraReport("a/ink", "0123456789ab", 56, 16), LoraReport("grain", "0123456789ab", 1, 0))
+    text = infotext.write(replace(result(), loras=reports, notes=("Left out: one, two.",)), "v1-5")
+    assert infotext.effects(text) == (
+        "The LoRA ink changed 56 layers and 16 of the text encoder.",
+        "The LoRA grain changed 1 layer.",
+        "Left out: one, two.",
+    )
+    assert infotext.effects(infotext.write(result(), "v1-5")) == ()
+    assert infotext.effects("") == ()
+
+
 def test_without_a_picture_nothing_is_told_about_masks() -> None:
     text = infotext.write(result(inpaint={"mask_blur": 9}, loops=2), "v1-5")
     assert "Mask" not in text

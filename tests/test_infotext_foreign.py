@@ -45,11 +45,11 @@ def test_a1111() -> None:
         "height": 768,
         "strength": 0.4,
         "clip_skip": 2,
+        "vae": "vae-ft-mse.safetensors",
     }
     assert found.loras == ("ink wash",)
     assert found.others == {
         "VAE hash": "735e4c3a44",
-        "VAE": "vae-ft-mse.safetensors",
         "Hires upscale": "2",
         "Hires upscaler": "Latent",
         "Lora hashes": "ink wash: 1a2b3c4d5e6f",

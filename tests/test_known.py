@@ -20,13 +20,21 @@ def test_every_known_model_is_of_a_family_that_can_be_loaded() -> None:
 
 def test_nearly_every_family_has_a_model_to_begin_with() -> None:
     without = FAMILIES.keys() - {model.family for model in MODELS.values()} - {UNKNOWN.key}
-    assert without <= {"ideogram4"}
+    assert without <= {"ideogram4", "mini"}
     assert len(MODELS) >= 30
 
 
 def test_no_model_is_listed_twice() -> None:
     repeated = [name for name, number in Counter(repo.casefold() for repo in MODELS).items() if number > 1]
     assert repeated == []
+
+
+def test_no_model_promises_more_than_its_licence_and_every_guide_says_how_large_it_is() -> None:
+    strictness = ("yes", "conditions", "no")
+    for model in MODELS.values():
+        licence = known.commercial(model.licence)
+        assert licence is None or strictness.index(model.commercial) >= strictness.index(licence), model.repo
+        assert model.gb or model.kind != "controlnet", model.repo
 
 
 def test_what_a_model_likes_is_its_familys_taste_unless_it_says_otherwise() -> None:

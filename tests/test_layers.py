@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 #: Every module or room of `studio`, ground floor first. What is not listed here has no place yet.
 FLOORS = (
     {"", "errors", "settings"},
-    {"request", "image", "samplers", "geometry", "canvas", "seam"}
+    {"request", "image", "samplers", "geometry", "canvas", "seam", "pose", "sketch"}
     | {"family", "families", "headers", "recognise", "recognise_lora", "specs", "tensor_names"},
     {
         "catalog",
@@ -28,19 +28,42 @@ FLOORS = (
         "catalog_names",
         "catalog_places",
     }
-    | {"catalog_scan", "catalog_trash", "catalog_watch", "hashes", "known"}
-    | {"infotext", "presets", "engine", "access", "job_store", "turns", "quotas", "backup", "journal"}
-    | {"people_store", "throttle"}
+    | {"annotators", "control", "control_maps"}
+    | {"abilities", "catalog_scan", "catalog_trash", "catalog_watch", "hashes", "known"}
+    | {"infotext", "presets", "engine", "access", "small_files", "job_store", "turns", "quotas", "backup", "journal"}
+    | {"people_store", "throttle", "pose_shelf"}
     | {"comfy_graph", "foreign_values", "infotext_foreign", "reading", "receipt"}
     | {"prompt", "prompt_chunks", "prompt_schedule", "prompt_spoken", "prompt_weights", "tokens", "wildcards"}
+    | {"credentials", "marks", "marks_pattern", "retention", "rules", "safety"}
     | {"gallery", "gallery_db", "gallery_files", "gallery_origin", "gallery_reconcile", "gallery_store"},
-    {"plan", "further", "hub", "downloads", "people"},
-    {"jobs", "board", "line", "headless", "worker", "worker_child", "diffusion"} | {"attendance", "signin", "gate"},
+    {
+        "vocabulary",
+        "prompt_help",
+        "prompt_writer",
+        "xray",
+        "style_files",
+        "own_presets",
+        "plan",
+        "further",
+        "control_files",
+        "control_plan",
+        "hub",
+        "downloads",
+        "people",
+    },
+    {"jobs", "board", "line", "ledger", "painter", "headless", "worker", "worker_child", "diffusion"}
+    | {"attendance", "signin", "gate"},
     {"ui", "api"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 #: Neighbours of one floor who must not know each other.
-STRANGERS = {("jobs", "diffusion"), ("worker", "diffusion"), ("worker_child", "diffusion"), ("ui", "api")}
+STRANGERS = {
+    ("jobs", "diffusion"),
+    ("painter", "diffusion"),
+    ("worker", "diffusion"),
+    ("worker_child", "diffusion"),
+    ("ui", "api"),
+}
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "controlnet_aux"}
 #: Library → the rooms that may import it.
 ROOMS = {library: {"diffusion"} for library in HEAVY} | {"gradio": {"ui", "app"}, "fastapi": {"api", "ui", "app"}}

@@ -5,6 +5,7 @@ import json
 import math
 import random
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from studio import image
 from studio.catalog import Catalog
 from studio.errors import BadRequest, NotFound, TooLarge, UnreadablePicture
+from studio.families import FAMILIES
 from studio.plan import PIXEL_BUDGET, RANDOM_SEED_END, expand, resolve, sentence
 from studio.presets import Presets
 from studio.request import SEED_END, Defaults, GenerationRequest, ModelSpec, Picture, ResolvedRequest
@@ -170,6 +172,18 @@ def test_a_sampler_and_schedule_that_do_not_fit_are_refused() -> None:
         settled(ask(sampler="Magic"))
     with pytest.raises(NotFound):
         settled(ask(model="other"))
+
+
+def test_a_model_with_a_sampler_of_its_own_refuses_others_before_anything_is_loaded() -> None:
+    class Sprint(OneModel):
+        def find(self, key: str | None) -> ModelSpec:
+            return replace(super().find(key), family="sana-sprint", defaults=FAMILIES["sana-sprint"].defaults)
+
+    plain = resolve(ask(), catalog=Sprint(), presets=SHIPPED)
+    assert (plain.sampler, plain.scheduler) == ("Euler", AUTOMATIC)
+    for other in ({"sampler": "DPM++ 2M"}, {"scheduler": "Karras"}):
+        with pytest.raises(BadRequest, match=r"^This model has a sampler of its own: choose Euler with the Automatic"):
+            resolve(ask(**other), catalog=Sprint(), presets=SHIPPED)
 
 
 def test_one_job_cannot_ask_for_more_pixels_than_the_budget() -> None:

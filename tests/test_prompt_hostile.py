@@ -66,19 +66,36 @@ HOSTILE = [
 ]
 
 
+def best_of_three(work: Callable[[], object]) -> float:
+    """Seconds of this thread alone, whatever else the machine does."""
+    times = []
+    for _ in range(3):
+        began = time.thread_time()
+        work()
+        times.append(time.thread_time() - began)
+    return min(times)
+
+
+def slowness() -> float:
+    """How much longer than on an idle core of a small server (8 ms) plain Python takes here and now; at least 1."""
+    return max(1.0, best_of_three(lambda: sum(number * number for number in range(200_000))) / 0.008)
+
+
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_twenty_thousand_characters_are_read_in_linear_time(reader: str, hostile: str) -> None:
     def seconds(size: int) -> float:
         text = hostile * (size // len(hostile))
-        began = time.thread_time()
-        with suppress(BadRequest):
-            READERS[reader](text)
-        return time.thread_time() - began
 
-    if seconds(20_000) < 0.05:
+        def read() -> None:
+            with suppress(BadRequest):
+                READERS[reader](text)
+
+        return best_of_three(read)
+
+    long = seconds(20_000)
+    if long < 0.05:
         return
-    # On a busy machine: four times the text; sixteen times the time would be quadratic.
-    short, long = (min(seconds(size) for _ in range(3)) for size in (5_000, 20_000))
-    assert long < 10 * short + 0.02
-    assert long < 0.25
+    assert long < 0.05 * slowness()
+    # Four times the text; sixteen times the time would be quadratic.
+    assert long < 10 * seconds(5_000)

@@ -177,7 +177,14 @@ def test_other_networks_than_lora_are_told_apart(content: str, more: dict[str, t
 
 CONTROL = "transformer_blocks.0.attn2.to_k.weight"
 PARTS = [
-    ("controlnet", "sd15", {"control_model.input_blocks.1.1." + CONTROL: (320, 768)}),
+    (
+        "controlnet",
+        "sd15",
+        {
+            "control_model.input_hint_block.0.weight": (16, 3, 3, 3),
+            "control_model.input_blocks.1.1." + CONTROL: (320, 768),
+        },
+    ),
     (
         "controlnet",
         "sdxl",
@@ -275,7 +282,6 @@ def test_members_of_a_family_want_other_numbers(key: str, name: str, steps: int,
 def test_every_default_of_the_table_is_one_its_family_can_follow() -> None:
     for family in families.FAMILIES.values():
         for row in (family.defaults, *(variant.defaults for variant in family.variants)):
-            flow = family.flow and family is not families.UNKNOWN
-            samplers.check(row.sampler, row.scheduler, flow=flow)
+            samplers.check(row.sampler, row.scheduler, flow=family.flow)
             assert row.width % family.multiple == row.height % family.multiple == 0
             assert family.side(row.width) == row.width

@@ -15,7 +15,7 @@ from studio.access import Scope
 from studio.signin import ENTER, LEAVE
 from studio.ui import fence
 from tests.fakes import until
-from tests.private import PrivateStudio, private_studio
+from tests.private import PrivateStudio, pressed, private_studio
 
 #: Ann drew the picture in question; the owner, another guest, one who may only look, and a stranger ask too.
 ASKING: Final = ("ann", "owner", "bob", "viewer", "stranger")
@@ -36,6 +36,19 @@ TABLE: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("GET", "/studio/events"): EVERYONE,
     ("GET", "/studio/status"): EVERYONE,
     ("GET", "/studio/pictures"): EVERYONE,
+    ("GET", "/studio/words"): EVERYONE,
+    ("GET", "/studio/surprise"): EVERYONE,
+    ("GET", "/studio/negatives"): EVERYONE,
+    ("POST", "/studio/prompt-help"): EVERYONE,
+    ("POST", "/studio/xray"): (202, 202, 202, 403, 401),
+    ("GET", "/studio/xray"): HERS_ALONE,
+    ("GET", "/studio/styles"): EVERYONE,
+    ("GET", "/studio/styles/sample"): CLOSED,  # of a style there is none of
+    ("POST", "/studio/styles"): (403, 200, 403, 403, 401),
+    ("GET", "/studio/presets"): EVERYONE,
+    ("POST", "/studio/presets"): (201, 201, 201, 201, 401),
+    ("POST", "/studio/presets/{preset}/rename"): CLOSED,  # of a preset there is none of
+    ("POST", "/studio/presets/{preset}/remove"): CLOSED,
     ("GET", "/studio/facets"): EVERYONE,
     ("GET", "/studio/pictures/{picture}"): HERS,
     ("GET", "/studio/pictures/{picture}/file"): HERS,
@@ -48,7 +61,13 @@ TABLE: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("POST", "/studio/pictures/{picture}/variation"): GOING_ON,
     ("POST", "/studio/pictures/{picture}/pan"): GOING_ON,
     ("POST", "/studio/pictures/{picture}/zoom"): GOING_ON,
+    ("GET", "/studio/pictures/{picture}/shown"): HERS,
     ("POST", "/studio/pictures/{picture}/show"): HERS,
+    ("GET", "/studio/rules"): EVERYONE,
+    ("POST", "/studio/rules"): OWNERS,
+    ("POST", "/studio/verify"): (415, 415, 415, 415, 401),  # no picture is sent
+    ("GET", "/studio/upkeep"): OWNERS,
+    ("POST", "/studio/upkeep/tidy"): OWNERS,
     ("POST", "/studio/gallery/rebuild"): OWNERS,
     ("GET", "/studio/me"): EVERYONE,
     ("POST", "/studio/me/password"): EVERYONE,
@@ -69,6 +88,7 @@ TABLE: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("POST", "/studio/engine/prepare"): (202, 202, 202, 403, 401),
     ("POST", "/studio/engine/unload"): (403, 202, 403, 403, 401),
     ("POST", "/studio/engine/pin"): (403, 202, 403, 403, 401),
+    ("POST", "/studio/engine/mode"): (403, 202, 403, 403, 401),
     ("GET", "/studio/models"): EVERYONE,
     ("GET", "/studio/models/revision"): EVERYONE,
     ("GET", "/studio/models/entry"): CLOSED,  # of a model there is none of
@@ -79,6 +99,15 @@ TABLE: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("POST", "/studio/models/trash"): OWNERS_NOTHING,
     ("POST", "/studio/models/restore"): OWNERS_NOTHING,
     ("GET", "/studio/models/likes"): EVERYONE,
+    ("GET", "/studio/annotators"): EVERYONE,
+    ("GET", "/studio/controlnets"): EVERYONE,
+    ("POST", "/studio/maps"): (200, 200, 200, 403, 401),
+    ("GET", "/studio/poses"): EVERYONE,
+    ("GET", "/studio/poses/{key}/picture"): CLOSED,  # of a pose there is none of
+    ("POST", "/studio/poses"): (422, 422, 422, 403, 401),  # of what is no pose
+    ("POST", "/studio/poses/found"): (415, 415, 415, 403, 401),  # no picture is sent
+    ("POST", "/studio/poses/openpose"): (200, 200, 200, 403, 401),
+    ("POST", "/studio/sketches"): (415, 415, 415, 403, 401),  # no picture is sent
     ("GET", "/studio/hub/known"): OWNERS,
     ("GET", "/studio/hub/offer"): (403, 422, 403, 403, 401),  # of what is no name
     ("GET", "/studio/hub/downloads"): OWNERS,
@@ -87,7 +116,6 @@ TABLE: Final[dict[tuple[str, str], tuple[int, ...]]] = {
     ("POST", "/studio/hub/downloads/{download}/cancel"): OWNERS_NOTHING,
     ("GET", "/studio/tokens"): EVERYONE,
     ("POST", "/studio/tokens"): EVERYONE,
-    ("GET", "/studio/pictures/{picture}/as/{kind}"): HERS_ALONE,
     ("GET", "/studio/wildcards"): EVERYONE,
     ("POST", "/studio/read-picture"): (415, 415, 415, 415, 401),  # of what is no picture
     ("POST", "/studio/pictures/{picture}/again"): (202, 404, 404, 404, 401),
@@ -112,13 +140,22 @@ QUERIES: Final = {
     "/studio/models/entry": "?id=nothing",
     "/studio/models/preview": "?id=nothing",
     "/studio/hub/offer": "?model=%20",
+    "/studio/styles/sample": "?name=nothing",
+    "/studio/xray": "?base={picture}&other={picture}",
     "/studio/pictures/{picture}/receipt": "?again={picture}",
 }
 BODIES: Final[dict[str, object]] = {
     "/studio/engine/prepare": {"model": None},
     "/studio/engine/unload": {"model": "mini"},
     "/studio/engine/pin": {"model": "mini", "on": False},
+    "/studio/engine/mode": {"model": "mini", "mode": "auto"},
+    "/studio/maps": {"unit": {"pose": {"people": [], "width": 64, "height": 64}}, "width": 64, "height": 64},
     "/studio/models/default": {"id": "nothing"},
+    "/studio/prompt-help": {"text": "a heron"},
+    "/studio/xray": {"prompt": "a heron", "width": 64, "height": 64, "steps": 1},
+    "/studio/styles": {"name": "Wash", "prompt": "{prompt}, in ink"},
+    "/studio/presets": {"name": "Mine", "values": {}},
+    "/studio/presets/{preset}/rename": {"name": "Yours"},
     "/studio/models/note": {"id": "nothing", "text": ""},
     "/studio/models/trash": {"id": "nothing"},
     "/studio/tokens": {"prompt": "a heron"},
@@ -131,9 +168,11 @@ BODIES: Final[dict[str, object]] = {
     "/studio/pictures/{picture}/zoom": {"factor": 2},
     "/studio/pictures/{picture}/show": {"on": False},
     "/studio/invitations": {"name": "Eve"},
+    "/studio/rules": {},
     "/studio/queue/pause": {"on": False},
     "/studio/queue/order": {"jobs": []},
     "/studio/queue/clear": {},
+    "/studio/poses/openpose": {"people": [], "width": 64, "height": 64},
 }
 
 
@@ -164,21 +203,8 @@ class Asking:
         if path == "/studio/me/password":
             return {"name": who, "password": "long enough"}
         if path == "/gradio_api/run/{api_name}":
-            return self.generate()
+            return pressed(self.clients["ann"])
         return BODIES.get(path)
-
-    def generate(self) -> dict[str, object]:
-        """What the page sends when Generate is pressed."""
-        config = self.clients["ann"].get("/config").json()
-        names = {part["id"]: part["props"].get("elem_id") for part in config["components"]}
-        go = next(
-            event
-            for event in config["dependencies"]
-            if any(names.get(target) == "generate" and kind == "click" for target, kind in event["targets"])
-        )
-        values = {part["id"]: part["props"].get("value") for part in config["components"]}
-        data = ["a heron" if names[part] == "prompt" else values.get(part) for part in go["inputs"]]
-        return {"data": data, "fn_index": go["id"], "session_hash": "x"}
 
     def status(self, who: str, method: str, path: str, body: object = None) -> int:
         with self.clients[who].stream(method, path, json=body) as answer:  # some answers never end
@@ -253,8 +279,9 @@ def test_a_picture_shown_can_be_seen_and_remixed_but_not_changed(asking: Asking)
     assert viewer.get("/studio/shown").json()["items"] == []
     ann.post(f"{picture}/show", json={"on": True})
     assert [item["id"] for item in viewer.get("/studio/shown").json()["items"]] == [asking.picture]
-    for part in ("", "/file", "/thumb", "/inputs/init"):
+    for part in ("", "/file", "/thumb"):
         assert asking.status("viewer", "GET", picture + part) == 200
+    assert asking.status("viewer", "GET", f"{picture}/inputs/init") == 404, "that was not shown"
     assert asking.status("stranger", "GET", f"{picture}/file") == 401
     for part in ("favourite", "trash", "restore", "show"):
         body = BODIES.get(f"/studio/pictures/{{picture}}/{part}")
@@ -268,6 +295,31 @@ def test_a_picture_shown_can_be_seen_and_remixed_but_not_changed(asking: Asking)
     ann.post(f"{picture}/restore")
     ann.post(f"{picture}/show", json={"on": False})
     assert asking.status("viewer", "GET", f"{picture}/file") == 404
+
+
+def test_whoever_is_shown_a_picture_is_told_its_prompt_only_if_asked(asking: Asking) -> None:
+    ann, viewer = asking.clients["ann"], asking.clients["viewer"]
+    picture = f"/studio/pictures/{asking.picture}"
+
+    def told() -> str:
+        listed = next(item for item in viewer.get("/studio/shown").json()["items"] if item["id"] == asking.picture)
+        return f"{listed}{viewer.get(picture).json()}{viewer.get(f'{picture}/file').content!r}"
+
+    ann.post(f"{picture}/show", json={"on": True})
+    assert "heron" not in told()
+    assert "heron" in f"{ann.get(picture).json()}"
+    assert b"heron" in ann.get(f"{picture}/file").content
+    assert b"heron" not in ann.get(f"{picture}/file?quiet=1").content
+    ann.post(f"{picture}/show", json={"on": True, "prompt": True})
+    assert "heron" in told()
+    assert asking.status("viewer", "GET", f"{picture}/inputs/init") == 200
+    assert ann.get(f"{picture}/shown").json()["choices"][0] == {
+        "id": "*",
+        "name": "Everyone who comes in",
+        "on": True,
+        "prompt": True,
+    }
+    ann.post(f"{picture}/show", json={"on": False})
 
 
 def test_the_owner_lists_everybodys_pictures_and_others_only_their_own(asking: Asking) -> None:
@@ -285,7 +337,7 @@ def test_the_owner_lists_everybodys_pictures_and_others_only_their_own(asking: A
 def test_the_pages_own_events_obey_the_scopes_too(asking: Asking) -> None:
     """Generate is an event of Gradio's; it goes through the same door as `POST /studio/jobs`."""
     for who, refused in (("viewer", True), ("bob", False)):
-        answer = asking.clients[who].post("/gradio_api/run/predict", json=asking.generate())
+        answer = asking.clients[who].post("/gradio_api/run/predict", json=pressed(asking.clients[who]))
         assert answer.status_code == 200, answer.text
         told = answer.json()["data"][0]
         assert ("look, not draw" in str(told)) is refused, told

@@ -92,7 +92,10 @@ def test_ten_times_as_many_jobs_are_foreseen_in_about_ten_times_as_long() -> Non
         assert len(foresee(waiters, Shares(), 10.0)) == count
         return time.process_time() - began
 
-    assert seconds(10_000) < 40 * min(seconds(1_000) for _ in range(5))
+    def best(count: int) -> float:
+        return min(seconds(count) for _ in range(5))  # Python may clean up its memory in the midst of one
+
+    assert best(10_000) < 40 * best(1_000)
 
 
 def test_pace_is_learnt_by_size_and_carried_over_to_other_sizes_steps_and_samplers() -> None:

@@ -13,6 +13,9 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from studio.engine import EngineOptions, Event, Failed, Finished, Preview, Progress, State
+from studio.errors import StudioError
+from studio.pose import Pose
+from studio.request import ControlUnit
 from studio.worker import ProcessEngine
 from tests.resolved import drawn, failed, resolved
 
@@ -202,12 +205,13 @@ def test_closing_ends_the_process_and_fails_what_it_drew() -> None:
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from studio.engine import EngineOptions
 from studio.worker import ProcessEngine
 from tests.resolved import resolved
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background jobs are born ignoring it
     engine = ProcessEngine(EngineOptions(Path(sys.argv[2])), build=sys.argv[1])
     events = engine.generate(resolved(sys.argv[3], steps=150))
     while engine.status.state not in ("ready", "busy"):
@@ -284,3 +288,34 @@ def test_what_is_pinned_stays_so_when_the_engine_has_to_be_started_again(engine:
     until(lambda: engine.pid not in (None, pid) and held(engine) == {"xl": True})
     engine.unload("xl")
     until(lambda: held(engine) == {})
+
+
+def test_maps_and_poses_are_made_beside_a_picture(engine: ProcessEngine) -> None:
+    ready(engine)
+    assert engine.trace(ControlUnit(), 96, 64) == b"96x64"
+    drawing = engine.generate(resolved(steps=4))
+    next(drawing)
+    assert engine.trace(ControlUnit(annotator="slow"), 64, 64) == b"64x64"
+    assert engine.find_people(bytes(80)) == Pose(people=(), width=80, height=64)
+    assert isinstance(list(drawing)[-1], Finished)
+
+
+@pytest.mark.parametrize(("annotator", "sentence"), [("refused", "not like this"), ("broken", "No map could be made")])
+def test_why_there_is_no_map_or_pose_is_told_and_the_engine_lives_on(
+    engine: ProcessEngine, annotator: str, sentence: str
+) -> None:
+    pid = ready(engine)
+    with pytest.raises(StudioError, match=sentence):
+        engine.trace(ControlUnit(annotator=annotator), 64, 64)
+    with pytest.raises(StudioError, match="nobody there" if annotator == "refused" else "No pose could be found"):
+        engine.find_people(b"" if annotator == "refused" else bytes(9))
+    assert engine.trace(ControlUnit(), 64, 64) == b"64x64"
+    assert engine.pid == pid
+
+
+def test_an_engine_that_dies_fails_the_map_that_was_asked_of_it(engine: ProcessEngine) -> None:
+    pid = ready(engine)
+    with pytest.raises(StudioError, match="Ask for it again"):
+        engine.trace(ControlUnit(annotator="deadly"), 64, 64)
+    assert engine.trace(ControlUnit(), 64, 64) == b"64x64"
+    assert engine.pid != pid

@@ -34,10 +34,12 @@ def stable_diffusion(
     native: int = 64,
     dtype: torch.dtype = torch.float16,
     channels: int = 4,
+    width: int = 32,
     **save: bool,
 ) -> Path:
     """Write a factor-4 Stable Diffusion 1.x pipeline folder with `native`² pixels and random weights.
 
+    `width` is that of the words: 768 makes the textual inversions of Stable Diffusion 1.x fit.
     Nine `channels` make it an inpainting checkpoint, saved as the pipeline such checkpoints come as.
     """
     load.quiet()
@@ -46,11 +48,11 @@ def stable_diffusion(
     text = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(words),
-            hidden_size=32,
+            hidden_size=width,
             intermediate_size=64,
             num_hidden_layers=2,
             num_attention_heads=2,
-            projection_dim=32,
+            projection_dim=width,
             bos_token_id=words.bos_token_id,
             eos_token_id=words.eos_token_id,
         )
@@ -63,7 +65,7 @@ def stable_diffusion(
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=32,
+        cross_attention_dim=width,
         attention_head_dim=8,
         norm_num_groups=8,
     )

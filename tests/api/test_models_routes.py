@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from studio.settings import PRESETS
 from tests import fake_hub
 from tests.fakes import until
 from tests.test_catalog import folder
-from tests.test_catalog_files import LORA, SDXL
+from tests.test_catalog_files import CONTROLNET, LORA, SDXL
 from tests.weight_files import write
 
 
@@ -92,6 +93,15 @@ def test_cards_are_searched_by_name_trigger_alias_and_family_and_come_in_pages(s
     assert titles(served, text="nothing like it") == []
 
 
+def test_what_goes_with_a_model_is_found_by_its_family_and_models_tell_what_they_can_do(served: Served) -> None:
+    assert titles(served, group="lora", fits="sdxl") == titles(served, group="lora")
+    assert titles(served, group="lora", fits="flux") == []
+    assert titles(served, group="lora", fits="unknown") == titles(served, group="lora")
+    told = served.client.get("/studio/models/likes").json()
+    can = told["abilities"][told["defaults"]["checkpoints/paint.safetensors"]["can"]]
+    assert (told["loras"], can["kin"], can["negative"], [1152, 896] in can["sizes"]) == (True, "sdxl", True, True)
+
+
 def test_a_card_tells_what_it_is_and_only_the_owner_where_it_lies(served: Served) -> None:
     card = served.client.get("/studio/models/entry", params={"id": "model:checkpoints/paint.safetensors"}).json()
     assert (card["family_title"], card["kind"], card["precision"]) == ("Stable Diffusion XL", "file", "F16")
@@ -138,6 +148,27 @@ def test_a_model_goes_into_the_trash_with_what_lies_beside_it(served: Served) ->
     embedded = served.client.post("/studio/models/trash", json={"id": f"model:{EMBEDDED}"})
     assert "it stays" in embedded.json()["error"]
     assert titles(served, text="mini") == ["Mini"]
+
+
+def test_a_controlnet_of_a_folder_goes_into_the_trash_as_a_whole(served: Served) -> None:
+    """And not the folder around it, where its neighbours are."""
+    write(served.folder / "controlnet" / "lines.safetensors", CONTROLNET)
+    own = served.folder / "controlnet" / "edges"
+    write(own / "diffusion_pytorch_model.safetensors", CONTROLNET)
+    (own / "config.json").write_text(json.dumps({"_class_name": "ControlNetModel", "cross_attention_dim": 768}))
+    for name in ("pochade.json", "README.md", "edges.json"):
+        (own / name).write_text("{}")
+    before = sorted(file.name for file in own.iterdir())
+    served.client.post("/studio/models/refresh")
+    told = {"id": "controlnet:controlnet/edges"}
+    moved = Path(served.client.post("/studio/models/trash", json=told).json()["moved"])
+    assert [path.name for path in moved.iterdir()] == ["edges"]
+    assert sorted(file.name for file in (moved / "edges").iterdir()) == before
+    assert not own.exists()
+    assert titles(served, group="controlnet") == ["lines"]
+    assert served.client.post("/studio/models/restore", json=told).status_code == 200
+    assert sorted(file.name for file in own.iterdir()) == before
+    assert titles(served, group="controlnet") == ["edges", "lines"]
 
 
 def test_a_refresh_shows_what_is_new(served: Served) -> None:

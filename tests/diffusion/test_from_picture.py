@@ -17,7 +17,7 @@ from studio.engine import EngineOptions
 from studio.request import Picture
 from studio.settings import ASSETS
 from tests.resolved import drawn as result_of
-from tests.resolved import resolved
+from tests.resolved import pixels, resolved
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def drawn(
         given["mask"] = Picture.from_bytes(image.png(mask))
     told = {"width": SIDE, "height": SIDE, **given, **changes}
     result = result_of(engine, resolved(prompt, **told))
-    return np.frombuffer(result.rgb, np.uint8).reshape(result.height, result.width, 3).astype(float)
+    return pixels(result).astype(float)
 
 
 def levels(picture: Image.Image) -> Pixels:
@@ -139,34 +139,38 @@ def text_to_image(engine: LocalEngine, prompt: str, seed: int) -> Image.Image:
 
 
 def test_the_seam_is_no_steeper_than_the_picture_was_there_before(engine: LocalEngine) -> None:
-    """Slopes across the edge of what was painted, and at the same places of the sources, which have no seam.
+    """Slopes where the drawing passes into the source, and at the same places of the sources, which have no seam there.
 
     The sources are the model's own: in a smoother one everything it draws is steeper, at the seam and far from it.
     """
-    places = np.random.default_rng(5).integers(18, 46, (len(OWN), 2))
-    sources = [text_to_image(engine, prompt, number) for number, prompt in enumerate(OWN)]
+    places = np.random.default_rng(7).integers(20, 44, (2 * len(OWN), 2))
+    sources = [text_to_image(engine, prompt, number) for number, prompt in enumerate(OWN)] * 2
 
-    def steepness(picture: Pixels, x: int, y: int) -> float:
+    def steepness(picture: Pixels, x: int, y: int) -> Pixels:
+        """Over eight pixels each, the first of them around the edge of what was painted, the last where all fades."""
         found = []
         for axis, start, along in ((1, x, y), (0, y, x)):
             slope = np.abs(np.diff(picture, axis=axis)).mean(axis=2)
             lines = (slope if axis else slope.T)[along + 8 : along + 56]
-            found += [lines[:, edge - 4 : edge + 4].mean() for edge in (start, start + 64)]
-        return float(np.mean(found))
+            for edge, outwards in ((start, -1), (start + 64, 1)):
+                middles = (edge + outwards * away for away in (0, 4, 8, 12))
+                found.append([lines[:, middle - 4 : middle + 4].mean() for middle in middles])
+        return np.asarray(np.mean(found, axis=0))
 
-    def seams(**inpaint: object) -> float:
+    def seams(**inpaint: object) -> Pixels:
         found = []
         for number, (source, (x, y)) in enumerate(zip(sources, places, strict=True)):
             mask = Image.new("L", (SIDE, SIDE))
             mask.paste(255, (x, y, x + 64, y + 64))
             result = drawn(engine, source, mask, strength=0.75, seed=50 + number, inpaint=inpaint)
             found.append(steepness(result, x, y))
-        return float(np.mean(found))
+        return np.asarray(np.mean(found, axis=0))
 
-    before = np.mean([steepness(levels(source), x, y) for source, (x, y) in zip(sources, places, strict=True)])
-    cut, usual = seams(mask_blur=0, match_colour=False), seams()
-    assert cut > 1.1 * before, "a hard cut shows"
-    assert usual <= 1.05 * before, (usual, before)
+    before = np.mean([steepness(levels(source), x, y) for source, (x, y) in zip(sources, places, strict=True)], axis=0)
+    cut, usual = seams(mask_blur=0, match_colour=False) / before, seams() / before
+    assert cut[0] > 1.2, f"a hard cut shows: {cut}"
+    assert usual.mean() <= 1.05, usual
+    assert usual.max() <= 1.12, f"nowhere along the way: {usual}"
 
 
 def test_what_is_repainted_has_the_colour_the_prompt_asks_for(engine: LocalEngine) -> None:
@@ -179,7 +183,7 @@ def test_what_is_repainted_has_the_colour_the_prompt_asks_for(engine: LocalEngin
         means = []
         for number in range(8):
             result = drawn(engine, scene(number), mask, seed=number, prompt=f"a {word} moon", **told)
-            assert np.array_equal(result[:12], levels(scene(number))[:12]), "outside it stays as it was"
+            assert np.array_equal(result[:8], levels(scene(number))[:8]), "outside it stays as it was"
             means.append(result[32:80, 40:88].mean(axis=(0, 1)))
         return np.asarray(np.mean(means, axis=0))
 

@@ -146,7 +146,7 @@ from tests.resolved import resolved
 if __name__ == "__main__":
     worker = ProcessEngine(EngineOptions(Path(sys.argv[1]), device="cpu", threads=1))
     last = list(worker.generate(resolved()))[-1]
-    heavy = [name for name in ("torch", "diffusers", "transformers", "numpy") if name in sys.modules]
+    heavy = [name for name in ("torch", "diffusers", "transformers", "controlnet_aux") if name in sys.modules]
     print(json.dumps({"pid": worker.pid, "drawn": isinstance(last, Finished), "heavy": heavy}), flush=True)
     for event in worker.generate(resolved(steps=150, width=512, height=512)):
         pass

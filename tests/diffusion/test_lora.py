@@ -88,7 +88,7 @@ def test_two_loras_add_up_in_whatever_order_they_are_named(
     three = (use(0.4), red), (use(0.4), blue), (use(0.5), strokes)
     both = with_loras(worn, mini, *three[:2])
     alone = with_loras(worn, mini, three[0])
-    assert redness(with_loras(worn, mini, three[1])) + 10 < redness(both) < redness(alone) - 10
+    assert redness(with_loras(worn, mini, three[1])) + 10 < redness(both) < redness(alone) - 2
     with worn.applied(mini, three):
         summed = weights(mini)
     worn.rest()
@@ -129,7 +129,7 @@ def test_the_text_encoder_has_a_weight_of_its_own(worn: Loras, mini: Model, stro
     before = weights(mini)
     with worn.applied(mini, [(use(1.0, text_weight=0.0), strokes)]) as told:
         now = weights(mini)
-    assert (told[0].layers, told[0].text_layers) == (56, 0)
+    assert (told[0].layers, told[0].text_layers) == (80, 0)
     changed = {name.partition(".")[0] for name, tensor in now.items() if not torch.equal(tensor, before[name])}
     assert changed == {"unet"}
     with worn.applied(mini, [(use(0.0, text_weight=0.5), strokes)]) as told:
@@ -204,7 +204,7 @@ def test_what_found_its_place_is_told_and_what_did_not(worn: Loras, mini: Model,
     tensors["lora_unet_conv_in.oft_blocks"] = torch.zeros(2, 2, 2)
     tensors["note"] = torch.zeros(1)
     told = reports(worn, mini, (use(), loras.save(tensors, tmp_path / "mixed.safetensors")))[0]
-    assert (told.name, told.layers, told.text_layers) == ("it", 55, 16)
+    assert (told.name, told.layers, told.text_layers) == ("it", 79, 16)
     assert len(told.digest) == 12
     assert sorted(told.skipped) == [
         "1 OFT layers, which are not supported (conv_in)",
@@ -213,7 +213,7 @@ def test_what_found_its_place_is_told_and_what_did_not(worn: Loras, mini: Model,
         "1 layers of another shape than the model’s (mid_block_attentions_0_transformer_blocks_0_attn1_to_q)",
         "1 layers this model does not have (elsewhere_to_q)",
     ]
-    assert told.found == "55 layers and 16 of the text encoder"
+    assert told.found == "79 layers and 16 of the text encoder"
 
 
 def test_files_in_eight_bits_are_read(worn: Loras, mini: Model, tmp_path: Path) -> None:
@@ -313,11 +313,11 @@ def test_files_are_kept_only_so_far(mini: Model, tmp_path: Path) -> None:
 
 def test_blocks_of_the_u_net_have_weights_of_their_own(worn: Loras, mini: Model, strokes: Path) -> None:
     before = weights(mini)
-    with worn.applied(mini, [(use(blocks="0,1,0,0,0,0,0,0"), strokes)]) as told:
+    with worn.applied(mini, [(use(blocks="0,1,0,0,0,0,0,0,0,0,0"), strokes)]) as told:
         changed = {name for name, tensor in weights(mini).items() if not torch.equal(tensor, before[name])}
     assert told[0].text_layers == 0
     assert {".".join(name.split(".")[:3]) for name in changed} == {"unet.down_blocks.2"}
-    with pytest.raises(BadRequest, match="takes 18 or 8 weights of blocks, not 3"):
+    with pytest.raises(BadRequest, match="takes 22 or 11 weights of blocks, not 3"):
         reports(worn, mini, (use(blocks="1,2,3"), strokes))
 
 
@@ -331,7 +331,7 @@ def test_eight_bit_weights_take_a_lora_and_say_that_it_loses(mini: Model, tmp_pa
         name = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"
         assert not torch.equal(weights(small)[name].float(), before[name].float())
         assert picture(small).std() > 0
-    assert told[0].layers == 56
+    assert told[0].layers == 80
     assert "which this model keeps in 8 bits" in told[0].skipped[0]
     shelf.rest()
     assert all(torch.equal(tensor.float(), before[name].float()) for name, tensor in weights(small).items())

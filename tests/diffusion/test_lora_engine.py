@@ -71,13 +71,13 @@ def test_the_card_and_the_tag_say_the_same_and_the_result_tells_what_was_changed
     assert isinstance(events[-1], Finished)
     tagged = events[-1].result
     assert any(
-        isinstance(event, Progress) and "Strokes: 56 layers and 16 of the text encoder" in event.stage
+        isinstance(event, Progress) and "Strokes: 80 layers and 16 of the text encoder" in event.stage
         for event in events
     )
     chosen = drawn(engine, asked(folder, "an owl ", loras=[{"name": "Strokes", "weight": 0.8}]))
     assert chosen.rgb == tagged.rgb
     report = tagged.loras[0]
-    assert (report.layers, report.text_layers, report.skipped, len(report.digest)) == (56, 16, (), 12)
+    assert (report.layers, report.text_layers, report.skipped, len(report.digest)) == (80, 16, (), 12)
     assert drawn(engine, asked(folder, "an owl ")).loras == ()
 
 

@@ -123,7 +123,7 @@ SIZES = st.lists(st.sampled_from((0, 1, 2, 3, 4, 10, 12)), max_size=4)
 KINDS = st.sampled_from((torch.float32, torch.float16, torch.float8_e4m3fn, torch.int64, torch.bool))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(SUFFIXES, st.tuples(SIZES, KINDS), max_size=5), st.sampled_from(TARGETS))
 def test_whatever_a_file_holds_fits_and_can_be_added_or_does_not_fit(
     parts: dict[str, tuple[list[int], torch.dtype]], target: str

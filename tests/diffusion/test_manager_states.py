@@ -219,7 +219,6 @@ def run(examples: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
             # Loads and threads make a failure too slow to shrink.

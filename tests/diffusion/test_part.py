@@ -3,9 +3,11 @@ from __future__ import annotations
 import copy
 import gc
 
+import gguf
 import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
+from diffusers.quantizers.gguf.utils import GGUFLinear, GGUFParameter
 from torch import nn
 
 from studio.diffusion.part import Part, parts_of
@@ -128,3 +130,24 @@ def test_a_module_that_two_components_share_is_one_part() -> None:
     given = module()
     parts = parts_of({"unet": given, "scheduler": object(), "vae": module(1), "again": given})
     assert [part.name for part in parts] == ["unet", "vae"]
+
+
+def test_weights_of_a_gguf_file_come_in_one_copy_too_and_mean_the_same() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(32, 64)
+    kind = gguf.GGMLQuantizationType.Q8_0
+    layer = GGUFLinear(64, 32, bias=False, compute_dtype=torch.float32)
+    layer.weight = GGUFParameter(torch.from_numpy(gguf.quants.quantize(weight.numpy(), kind)), quant_type=kind)
+    given = torch.randn(3, 64)
+    expected = layer(given)
+    assert torch.allclose(expected, given @ weight.T, atol=0.5)
+    part = Part("transformer", nn.Sequential(layer))
+    home, copied = layer.weight.data_ptr(), []
+    for _ in range(2):
+        part.bring(CPU, lambda piece: copied.append(piece.numel()) or piece.clone())  # type: ignore[func-returns-value]
+        assert layer.weight.data_ptr() != home
+        assert torch.equal(layer(given), expected)
+        part.evict()
+        assert layer.weight.data_ptr() == home
+        assert torch.equal(layer(given), expected)
+    assert copied == [part.bytes] * 2

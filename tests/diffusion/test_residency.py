@@ -72,6 +72,16 @@ def test_every_rung_has_a_leaner_one_but_the_last(ladder: tuple[residency.Mode, 
     assert needed == sorted(needed, reverse=True)
 
 
+def test_an_optional_mode_falls_to_what_takes_less_memory() -> None:
+    compiled, *quantised = residency.OPTIONAL
+    assert residency.leaner(ON_CARD, compiled) == ON_CARD[1]
+    for mode in quantised:
+        tiled = residency.leaner(ON_CARD, mode)
+        assert tiled is not None
+        assert (tiled.tiled, tiled.storage, tiled.span) == (True, mode.storage, mode.span)
+        assert residency.leaner(ON_CARD, tiled) is None
+
+
 def test_a_mode_this_machine_does_not_have_is_refused_in_a_sentence() -> None:
     assert residency.named(ON_CARD, "offload") is ON_CARD[1]
     assert residency.named(ON_HOST, "auto") is None

@@ -24,7 +24,7 @@ from studio.settings import EMBEDDED, Settings
 from tests.fakes import FakeEngine
 from tools.browser import find_or_install
 
-PATIENCE = 30_000  # milliseconds; a busy machine is slow
+PATIENCE = 60_000  # milliseconds; a busy machine is slow
 expect.set_options(timeout=PATIENCE)
 
 

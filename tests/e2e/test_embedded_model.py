@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.diffusion.test_poses_followed import figure
+from tests.e2e import test_guide_page as guide
 from tests.e2e.conftest import open_studio
 from tests.e2e.test_rooms_page import enter, put, rectangle
 from tests.running import Studio, running
+from tools.mini.control_grade import edges
 
 pytestmark = pytest.mark.browser
 MINUTES = 180_000  # milliseconds; a busy machine draws slowly
+#: The picture on the stage is a finished one of this prompt, and another than `last`.
+NEXT = """([prompt, last]) => {
+  const image = document.querySelector(".easel img");
+  return image?.alt === prompt && image.src.includes("/studio/pictures/") && image.getAttribute("src") !== last;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +50,8 @@ def pixels(png: bytes) -> str:
 
 
 def shown(page: Page, studio: Studio) -> bytes:
-    """The large picture of the stage, as the server keeps it."""
+    """The large picture of the stage, as the server keeps it; until it comes, its preview is shown."""
+    expect(page.locator(".easel img")).to_have_attribute("src", re.compile("/studio/pictures/"), timeout=MINUTES)
     source = page.locator(".easel img").get_attribute("src") or ""
     found = re.search(r"/studio/pictures/([^/]+)/", source)
     assert found, source[:200]
@@ -132,7 +142,7 @@ def test_a_repaint_leaves_the_rest_bit_for_bit_and_grows_beyond_its_edges(page: 
     expect(repainted).to_be_visible(timeout=MINUTES)
     before, after = np.asarray(source), rgb(shown(page, studio))
     outside = np.ones(before.shape[:2], bool)
-    outside[12:84, 28:116] = False  # the feather reaches so far beyond what was painted
+    outside[8:88, 24:120] = False  # the feather reaches so far beyond what was painted
     assert np.array_equal(after[outside], before[outside])
     assert np.abs(after[32:64, 48:96].astype(int) - before[32:64, 48:96]).mean() > 10
     page.locator("#generate").focus()
@@ -143,6 +153,58 @@ def test_a_repaint_leaves_the_rest_bit_for_bit_and_grows_beyond_its_edges(page: 
     page.get_by_role("menuitem", name="Zoom out 1.5×").click()
     expect(page.locator(".caption-facts")).to_contain_text("192 × 192", timeout=MINUTES)
     assert np.array_equal(rgb(shown(page, studio))[32:160, 32:160], after)
+
+
+def guided_page(studio: Studio, context: BrowserContext, prompt: str) -> Page:
+    """The Guide tab with few steps and a seed."""
+    settings = json.dumps({"prompt": prompt, "steps": 8, "seed": 5})
+    context.add_init_script(f"if (location.host) localStorage['pochade.settings'] ??= {json.dumps(settings)}")
+    page = context.new_page()
+    open_studio(page, f"{studio.address}/#guide")
+    return page
+
+
+def next_picture(page: Page, studio: Studio, prompt: str) -> NDArray[np.uint8]:
+    """Press Generate and wait for another picture than the one in front."""
+    last = page.locator(".easel img").get_attribute("src") if page.locator(".easel img").count() else ""
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function(NEXT, arg=[prompt, last], timeout=MINUTES)
+    return rgb(shown(page, studio))
+
+
+def test_where_three_strokes_of_the_mouse_lie_the_picture_has_edges(studio: Studio, context: BrowserContext) -> None:
+    """And the same seed without the guide has them elsewhere."""
+    page = guided_page(studio, context, "a red heart")
+    guide.strokes(page)
+    expect(page.get_by_alt_text("The map that is followed")).to_be_visible(timeout=MINUTES)
+    wanted, near = guide.triangle(), []
+    for on in (True, False):
+        page.get_by_label("Follow guide 1").set_checked(on)
+        near.append(guide.near(wanted, edges(next_picture(page, studio, "a red heart")), 4))
+    guided, free = near
+    assert guided > 0.85, near
+    assert guided > free + 0.1, near
+
+
+def test_where_a_wrist_is_dragged_the_picture_has_a_hand(studio: Studio, context: BrowserContext) -> None:
+    prompt = "a person in red on a white background"
+    page = guided_page(studio, context, prompt)
+    guide.source(page, "Pose")
+    expect(guide.joint(page)).to_have_count(1)
+    box = page.locator(".pose-drawing").bounding_box()
+    assert box is not None
+    scale = box["width"] / guide.SIDE
+    x, y = guide.middle(guide.joint(page).locator(".pose-dot"))
+    there = (x - 40 * scale, y - 42 * scale)  # level with the elbow
+    across, down = (round((place - start) / scale) for place, start in zip(there, (box["x"], box["y"]), strict=True))
+    hands = []
+    for dragged in (False, True):
+        if dragged:
+            guide.drag(page, (x, y), there)
+        somebody = figure(next_picture(page, studio, prompt))
+        hands.append(float(somebody[down - 7 : down + 8, across - 7 : across + 8].mean()))
+    before, after = hands
+    assert after > before + 0.4, hands
 
 
 def test_everything_the_page_loads_comes_from_the_studio(studio: Studio, context: BrowserContext) -> None:

@@ -15,7 +15,11 @@ pytestmark = pytest.mark.browser
 
 
 def faults(page: Page) -> list[str]:
-    """Serious and critical faults that axe-core finds, in Gradio's own controls too."""
+    """Serious and critical faults that axe-core finds, in Gradio's own controls too, once all colours have settled."""
+    page.evaluate(
+        "Promise.allSettled("
+        "document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished))"
+    )
     found = Axe().run(page).response["violations"]
     return [
         f"{fault['id']}: {node['target']} {node['failureSummary']}"
@@ -114,7 +118,7 @@ def test_light_and_dark_are_remembered(page: Page, house: House) -> None:
 def test_the_keyboard_reaches_everything_on_the_way_to_a_picture(page: Page, house: House) -> None:
     page.get_by_label("Prompt", exact=True).focus()
     seen = []
-    for _ in range(60):
+    for _ in range(120):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("document.activeElement.closest('[id]:not([id^=html-])')?.id ?? ''"))
         if seen[-1] == "generate":

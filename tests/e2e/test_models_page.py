@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
+from studio.engine import Memory, State, Status
 from studio.hub import Hub
 from tests import fake_hub
 from tests.e2e.conftest import House, eventually, open_studio, serving
@@ -73,9 +74,9 @@ def open_card(page: Page, title: str) -> None:
 
 
 def test_cards_are_found_opened_noted_and_used(models: Page, folder: Path, studio: House) -> None:
-    expect(models.locator(".model-card")).to_have_count(5)
+    expect(models.locator(".model-card")).to_have_count(10)  # five files, and what the embedded model brings
     expect(models.locator(".model-card[data-refused]")).to_contain_text("pickle file, which can run programs")
-    picture = models.locator(".model-card img")
+    picture = card(models, "ink").locator("img")
     eventually(lambda: picture.evaluate("image => image.naturalWidth") == 400)
     models.get_by_label("Search names and trigger words").fill("inkw")
     expect(models.locator(".model-card")).to_have_count(1)
@@ -83,8 +84,9 @@ def test_cards_are_found_opened_noted_and_used(models: Page, folder: Path, studi
     models.get_by_label("Notes").fill("for <b>skies</b>")
     models.get_by_label("Notes").blur()
     expect(models.get_by_text("Kept.")).to_be_visible()
-    models.get_by_role("button", name="Add to the prompt").click()
-    expect(models.locator("#prompt textarea")).to_have_value(re.compile("[^,], inkwash, <lora:ink:1>$"))
+    models.get_by_role("button", name="Use it").click()  # as the form's own list of LoRAs does it
+    expect(models.locator("#prompt textarea")).to_have_value(re.compile("[^,], inkwash$"))
+    expect(models.locator("#fold-loras .fold-summary")).to_have_text("ink 1")
 
     models.get_by_role("link", name="Models").click()
     models.get_by_label("Search names and trigger words").fill("")
@@ -161,6 +163,25 @@ def test_what_is_in_memory_is_shown(models: Page) -> None:
     meter = models.get_by_role("meter", name="Main memory")
     expect(meter).to_have_attribute("aria-valuetext", "40 MB of 8.0 GB")
     expect(models.get_by_role("button", name="Keep Mini in memory")).to_have_attribute("aria-pressed", "true")
+
+
+def test_how_a_model_is_run_is_chosen_on_its_card_and_what_a_mode_lacks_is_told(models: Page, studio: House) -> None:
+    lacks = "The mode “torchao” needs the Python package torchao; install it and start the studio anew."
+    memory = Memory(host_budget=10**9, modes=("whole", "tiled", "compiled"), missing=(("torchao", lacks),))
+    status = Status(State.READY, "Ready.", "CPU", "", "", memory)
+    with patch.object(type(studio.engine), "status", status):
+        open_card(models, "paint")
+        select = models.get_by_label("How it is run")
+        expect(select).to_have_value("auto")
+        assert select.locator("option:disabled").all_text_contents() == [lacks]
+        assert faults(models) == []
+        select.select_option(label="Compiled: a slow first picture, then faster ones")
+        eventually(lambda: ("run_in", "checkpoints/paint.safetensors", "compiled") in studio.engine.wishes)
+        models.keyboard.press("Escape")
+        open_card(models, "paint")
+        expect(select).to_have_value("compiled")
+        select.select_option("auto")
+        eventually(lambda: studio.engine.wishes[-1] == ("run_in", "checkpoints/paint.safetensors", "auto"))
 
 
 def test_a_model_is_looked_at_then_downloaded_with_progress(models: Page, hub: FakeHub) -> None:

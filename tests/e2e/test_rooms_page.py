@@ -248,6 +248,8 @@ def test_every_picture_can_be_gone_on_from(page: Page, house: House) -> None:
     page.locator(".stage").get_by_role("button", name="Go on").press("Enter")
     expect(page.get_by_role("menuitem", name="Subtle variation")).to_be_focused()
     page.keyboard.press("End")
+    expect(page.get_by_role("menuitem", name="Make it again")).to_be_focused()
+    page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
     eventually(lambda: house.engine.drawn[-1].outpaint == Outpaint(right=80))
     expect(pictures).to_have_count(known + 3)

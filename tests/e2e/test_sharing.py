@@ -44,7 +44,7 @@ def come_in(page: Page, link: str, address: str) -> None:
 
 
 def draw(page: Page, prompt: str) -> None:
-    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_role("textbox", name="Prompt", exact=True).fill(prompt)
     page.locator("#generate").click()
     page.locator(".film img, .stage img, .easel img").first.wait_for()
 

@@ -65,6 +65,7 @@ def test_settings_survive_a_reload(page: Page, house: House) -> None:
     page.locator(".aspect", has_text="3:4").click()
     page.locator("#styles input").click()
     page.get_by_role("option").first.click()
+    page.locator("#styles input").blur()  # the list stays open for more of them
     page.locator("#fold-sampling button").first.click()
     page.locator("#steps input[type=number]").fill("12")
     page.locator("#steps input[type=number]").blur()
@@ -104,6 +105,24 @@ def test_a_reload_in_mid_generation_finds_the_job_and_its_progress(page: Page, h
     house.engine.gate.set()
     expect(page.get_by_alt_text("a heron").first).to_be_visible()
     assert len(house.engine.drawn) == 1
+
+
+def test_a_picture_may_be_finished_before_its_job_is_told_of(page: Page) -> None:
+    late = """() => {
+        const { answer } = window.pochade;
+        window.pochade.answer = async (told) => {
+            const drawn = () => document.querySelector(".easel img")?.alt === "a heron";
+            while (!drawn()) await new Promise((go) => setTimeout(go, 20));
+            answer(told);
+            document.documentElement.dataset.late = "told";
+        };
+    }"""
+    page.evaluate(late)
+    prompt(page, "a heron")
+    page.keyboard.press("Control+Enter")
+    page.locator("[data-late=told]").wait_for(state="attached")
+    assert page.locator(".status-text").inner_text() == ""
+    assert page.locator(".easel img").get_attribute("alt") == "a heron"
 
 
 def test_a_cancelled_picture_leaves_nothing_and_the_next_one_is_right(page: Page, house: House) -> None:

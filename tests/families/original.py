@@ -66,6 +66,19 @@ def unet(tensors: Tensors, layers: int) -> Tensors:
     return out
 
 
+def controlnet(tensors: Tensors, layers: int) -> Tensors:
+    """Of a U-Net's; its hint has four widths, as the converter takes for granted."""
+    named = {}
+    for name, tensor in unet(tensors, layers).items():
+        name = re.sub(r"^controlnet_down_blocks\.(\d+)", r"zero_convs.\1.0", name)
+        name = re.sub(r"^controlnet_mid_block", "middle_block_out.0", name)
+        name = re.sub(r"^controlnet_cond_embedding\.conv_in", "input_hint_block.0", name)
+        name = re.sub(r"^controlnet_cond_embedding\.conv_out", "input_hint_block.14", name)
+        inner = re.match(r"controlnet_cond_embedding\.blocks\.(\d+)\.(.+)", name)
+        named[f"input_hint_block.{2 * int(inner[1]) + 2}.{inner[2]}" if inner else name] = tensor
+    return {f"control_model.{name}": tensor for name, tensor in named.items()}
+
+
 _RESNET: Final = (
     (r"\.norm1\.", ".in_layers.0."),
     (r"\.conv1\.", ".in_layers.2."),
