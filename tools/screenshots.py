@@ -1,7 +1,7 @@
 """Photograph the studio for the README: `python -m tools.screenshots` draws with the embedded model in a real browser.
 
 Every picture of `assets/screenshots/` is made anew from a fresh studio in a temporary folder; with names of scenes
-(`wide`, `rooms`, `light`, `phone`) only theirs.
+(`wide`, `rooms`, `guides`, `light`, `phone`, `models`) only theirs.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class Camera:
 
     def stroke(self, room: str, points: list[tuple[float, float]]) -> None:
         """Draw with the chosen tool through points in shares of the canvas's place."""
-        box = self.page.locator(f"#canvas-{room} .canvas-easel").bounding_box()
+        holder = ".guide-canvas:not([hidden])" if room == "guide" else f"#canvas-{room}"
+        box = self.page.locator(f"{holder} .canvas-easel").bounding_box()
         assert box is not None
         places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
         self.page.mouse.move(*places[0])
@@ -199,6 +200,43 @@ def rooms(browser: Browser, address: str) -> None:
     camera.context.close()
 
 
+def guides(browser: Browser, address: str) -> None:
+    """A drawing and a pose to follow, and the sheet of poses."""
+    camera = Camera(browser, address)
+    page = camera.page
+    page.get_by_role("link", name="Guide", exact=True).click()
+    page.locator(".guide-canvas:not([hidden]) .canvas-easel").wait_for()
+    hull = [(0.2, 0.62), (0.8, 0.62), (0.7, 0.74), (0.3, 0.74), (0.2, 0.62)]
+    for stroke in (
+        hull,
+        [(0.5, 0.62), (0.5, 0.25)],
+        [(0.5, 0.27), (0.72, 0.58), (0.5, 0.58)],
+        [(0.5, 0.3), (0.32, 0.56)],
+    ):
+        camera.stroke("guide", stroke)
+    page.locator(".guide-map img").wait_for()
+    camera.shoot("guide")
+    posed(page)
+    camera.shoot("guide-pose")
+    page.get_by_role("button", name="Poses", exact=True).click()
+    page.wait_for_timeout(1500)
+    camera.shoot("guide-poses")
+    camera.context.close()
+    camera = Camera(browser, address, theme="light", phone=True)
+    camera.page.get_by_role("link", name="Guide", exact=True).click()
+    posed(camera.page)
+    camera.page.locator(".pose-place").scroll_into_view_if_needed()
+    camera.shoot("phone-guide")
+    camera.context.close()
+
+
+def posed(page: Page) -> None:
+    page.get_by_role("group", name="What is followed").get_by_role("button", name="Pose", exact=True).click()
+    page.get_by_role("button", name="Poses", exact=True).click()
+    page.get_by_role("button", name="Dancing", exact=True).click()
+    page.locator(".guide-map img").wait_for()
+
+
 def light(browser: Browser, address: str) -> None:
     camera = Camera(browser, address, theme="light")
     camera.draw(PROMPTS[3])
@@ -224,7 +262,17 @@ def phone(browser: Browser, address: str) -> None:
     camera.context.close()
 
 
-SCENES: Final = {"wide": wide, "rooms": rooms, "light": light, "phone": phone}
+def models(browser: Browser, address: str) -> None:
+    camera = Camera(browser, address)
+    camera.page.get_by_role("link", name="Models").click()
+    camera.page.locator(".model-card").first.wait_for()
+    camera.page.get_by_role("button", name="Download", exact=True).click()
+    camera.page.locator(".hub-model").first.wait_for()
+    camera.shoot("models-download")
+    camera.context.close()
+
+
+SCENES: Final = {"wide": wide, "rooms": rooms, "guides": guides, "light": light, "phone": phone, "models": models}
 
 
 def main(names: list[str]) -> None:
