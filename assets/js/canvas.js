@@ -57,9 +57,15 @@ export async function find(id) {
   return new Promise((resolve) => awaited.set(id, [...(awaited.get(id) ?? []), resolve]));
 }
 
+/** The canvas `id` if it is on the page and nothing is on its way to it. */
+export const settled = (id) => {
+  const canvas = canvases.get(id);
+  return canvas?.arriving ? null : canvas;
+};
+
 /** Put a picture, an address or a Blob, on the canvas `id`. `keep`: what is painted stays if the sizes are the same. */
 export async function load(id, picture, { keep = false } = {}) {
-  await (await find(id)).load(picture, { keep });
+  await (canvases.get(id) ?? (await find(id))).load(picture, { keep });
 }
 
 /** Gradio, at Generate: each value `canvas:<id>` becomes what is on that canvas, as JSON. */
@@ -71,6 +77,8 @@ const taken = async (id) => (await find(id)).value();
 class Canvas {
   constructor(element, { id, mode, limits, page, title }) {
     Object.assign(this, { id, mode, limits, sheet: null, lastPoint: null, history: new History(), changed: () => {} });
+    this.arriving = 0; // pictures and masks on their way …
+    this.arrival = Promise.resolve(); // … and when the last of them is there, or has been refused
     this.page = typeof page === "function" ? page : () => page;
     this.coloured = COLOURED.includes(mode);
     this.opening = { ...OPENING, ...(mode === "line" || mode === "draw" ? PEN : {}) };
@@ -91,7 +99,7 @@ class Canvas {
     this.store = new Store(id, () => this.#describe(), () => this.complain("This browser does not keep the canvas (is its storage full?); it lasts until the page is closed."));
     listen(this);
     this.#update();
-    this.ready = this.#restore();
+    this.ready = this.#await(this.#restore());
   }
 
   #buildEmpty(title) {
@@ -149,7 +157,18 @@ class Canvas {
 
   // What is on it
 
-  async load(picture, { keep = false } = {}) {
+  #await(coming) {
+    this.arriving += 1;
+    const here = coming.finally(() => (this.arriving -= 1));
+    this.arrival = Promise.all([this.arrival, here]);
+    return here;
+  }
+
+  load(picture, { keep = false } = {}) {
+    return this.#await(this.#load(picture, keep));
+  }
+
+  async #load(picture, keep) {
     try {
       const blob = typeof picture === "string" ? await fetchPicture(picture) : picture;
       this.easel.toggleAttribute("data-busy", true);
@@ -166,7 +185,11 @@ class Canvas {
   }
 
   /** Paint a mask or lines kept as a picture, white where they are, as one step that can be undone. */
-  async paint(picture) {
+  paint(picture) {
+    return this.#await(this.#paint(picture));
+  }
+
+  async #paint(picture) {
     const { sheet } = this;
     if (!sheet) return;
     try {
@@ -324,12 +347,14 @@ class Canvas {
   }
 
   /** What is seen of it as one file, strokes alone where the picture below is only traced; null: nothing. */
-  flat() {
+  async flat() {
+    await this.arrival;
     return this.values.flat();
   }
 
   /** What Generate is given: JSON. */
-  value() {
+  async value() {
+    await this.arrival;
     return this.values.json();
   }
 

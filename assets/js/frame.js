@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { onShown, type, typed } from "./form.js";
 import { onRoute, route } from "./routes.js";
-import { canvasOf, setView, SIDES, sourceOf } from "./rooms.js";
+import { canvasOf, setView, SIDES, withSource } from "./rooms.js";
 
 const SHAPES = [
   [1, 1],
@@ -26,23 +26,23 @@ export function mount(element) {
   }
 
   /** `shape(width, height)`: how much wider and higher than the picture the frame is to be. */
-  async function grow(shape) {
-    const sheet = await sourceOf("inpaint");
-    if (!sheet) return;
-    const [across, down] = shape(sheet.width, sheet.height).map((extra) => Math.max(0, extra));
-    const [left, top] = [Math.floor(across / 2), Math.floor(down / 2)];
-    set([left, top, across - left, down - top]);
+  function grow(shape) {
+    withSource("inpaint", ({ width, height }) => {
+      const [across, down] = shape(width, height).map((extra) => Math.max(0, extra));
+      const [left, top] = [Math.floor(across / 2), Math.floor(down / 2)];
+      set([left, top, across - left, down - top]);
+    });
   }
 
   const toShape = (x, y) => (width, height) => (width * y < height * x ? [eighths((height * x) / y) - width, 0] : [0, eighths((width * y) / x) - height]);
   const zoomOut = (factor) => (width, height) => [eighths(width * factor) - width, eighths(height * factor) - height];
 
-  async function pan(x, y) {
-    const sheet = await sourceOf("inpaint");
-    if (!sheet) return;
-    const [across, down] = [x * eighths(sheet.width / 4), y * eighths(sheet.height / 4)];
-    const [left, top, right, bottom] = now();
-    set([left - across, top - down, right + across, bottom + down]);
+  function pan(x, y) {
+    withSource("inpaint", ({ width, height }) => {
+      const [across, down] = [x * eighths(width / 4), y * eighths(height / 4)];
+      const [left, top, right, bottom] = now();
+      set([left - across, top - down, right + across, bottom + down]);
+    });
   }
 
   const chip = (text, label, act) => el("button", { type: "button", class: "chip", title: label, "aria-label": label, onclick: act }, text);

@@ -21,7 +21,8 @@ const listeners = new Set();
 const chosen = {}; // room → view
 
 /** The canvas comes with the first room that needs it. */
-const canvases = () => import("./canvas.js");
+const canvases = () => import("./canvas.js").then((module) => (loaded = module));
+let loaded = null;
 export const canvasOf = async (room) => (await canvases()).find(room);
 const hasCanvas = (room) => room === "image" || room === "inpaint";
 const hasSurface = (room) => hasCanvas(room) || room === "guide";
@@ -83,6 +84,17 @@ export function viewSwitch(element) {
   });
 }
 
+// Generate pressed while a picture is on its way to the canvas waits for it, and for the margins that go by its size.
+document.addEventListener(
+  "click",
+  (event) => {
+    if (!event.target.closest?.("#generate") || !hasCanvas(route()) || loaded?.settled(route()) !== null) return;
+    event.stopImmediatePropagation();
+    canvasOf(route()).then((canvas) => canvas.arrival).then(generate);
+  },
+  true,
+);
+
 /** Gradio, at Generate: which room, and what lies on its canvas. What lies on the other canvas stays here. */
 export async function taken(values) {
   const room = route();
@@ -118,7 +130,7 @@ export async function sendTo(id, room) {
   setView("canvas", room);
   if (room === "guide") return guideWith(url.file(id));
   if (room === "inpaint") for (const side of SIDES) type(side, "0"); // the frame was another picture's
-  await (await canvases()).load(room, url.file(id));
+  await (loaded ?? (await canvases())).load(room, url.file(id));
 }
 
 /** What a picture was made from comes to the canvas of its room, and its mask with it. */
@@ -135,22 +147,27 @@ async function bringBack(id, room) {
 
 // The size of the picture on the canvas
 
-/** The sheet on the canvas of `room`; without one the artist is told, and it is null. */
-export async function sourceOf(room) {
-  const { sheet } = await canvasOf(room);
-  if (!sheet) say("There is no picture on the canvas yet; open one, paste one, or send a result here.", "error");
-  return sheet;
+/** `act(sheet)` on what lies on the canvas of `room`: now, if it is there, so that a press of Generate finds it done. */
+export function withSource(room, act) {
+  const sheet = loaded?.settled(room)?.sheet;
+  if (sheet) act(sheet);
+  else waits(room, act);
+}
+
+async function waits(room, act) {
+  const canvas = await canvasOf(room);
+  await canvas.arrival;
+  if (canvas.sheet) act(canvas.sheet);
+  else say("There is no picture on the canvas yet; open one, paste one, or send a result here.", "error");
 }
 
 const drawable = (side) => Math.max(64, Math.round(side / 8) * 8);
 
 export function fromSource(element) {
-  async function take() {
-    const sheet = await sourceOf("image");
-    if (!sheet) return;
-    const scale = Math.min(1, 4096 / Math.max(sheet.width, sheet.height));
-    type("width", String(drawable(sheet.width * scale)));
-    type("height", String(drawable(sheet.height * scale)));
-  }
-  element.replaceChildren(el("button", { type: "button", class: "chip", onclick: take }, icon("picture"), "Size of the source"));
+  const take = ({ width, height }) => {
+    const scale = Math.min(1, 4096 / Math.max(width, height));
+    type("width", String(drawable(width * scale)));
+    type("height", String(drawable(height * scale)));
+  };
+  element.replaceChildren(el("button", { type: "button", class: "chip", onclick: () => withSource("image", take) }, icon("picture"), "Size of the source"));
 }

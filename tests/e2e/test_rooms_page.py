@@ -229,6 +229,37 @@ def test_a_mask_is_painted_extended_and_painted_on(page: Page, house: House) -> 
     assert onward.outpaint == Outpaint(left=20, right=20)
 
 
+def test_generate_waits_for_what_was_pressed_before_it(page: Page, house: House) -> None:
+    enter(page, "inpaint")
+    put(page, "inpaint", photo())
+    page.locator("#fold-outpaint button").first.click()
+    press = "(label) => document.querySelector(`button[aria-label='${label}']`).click()"
+    generate = "document.getElementById('generate').click()"
+    # A busy browser handles both presses without a breath between them.
+    before = len(house.engine.drawn)
+    page.evaluate(f"({press})('Zoom out 1.5×'); {generate}")
+    eventually(lambda: len(house.engine.drawn) == before + 1)
+    wider = house.engine.drawn[-1]
+    assert (wider.outpaint, size_of(wider.init)) == (Outpaint(left=80, top=60, right=80, bottom=60), SIZE)
+    # On a slow line the next source comes late; it and its margins are what is drawn.
+    expect(page.locator(".stage").get_by_role("button", name="Use as source")).to_be_visible()
+    page.evaluate(
+        """() => {
+            const fetch = window.fetch;
+            window.fetch = async (...given) => {
+                if (String(given[0]).includes("/file")) await new Promise((resolve) => setTimeout(resolve, 1500));
+                return fetch(...given);
+            };
+        }"""
+    )
+    page.locator(".stage").get_by_role("button", name="Use as source").click()
+    page.evaluate(f"({press})('Extend to 16:9'); {generate}")
+    eventually(lambda: len(house.engine.drawn) == before + 2)
+    onward = house.engine.drawn[-1]
+    assert size_of(onward.init) == (wider.width, wider.height) == (480, 360)
+    assert onward.outpaint == Outpaint(left=80, right=80)
+
+
 def test_every_picture_can_be_gone_on_from(page: Page, house: House) -> None:
     enter(page, "inpaint")
     put(page, "inpaint", photo())
