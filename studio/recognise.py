@@ -230,7 +230,7 @@ def _embedding(keys: TensorNames, hint: str) -> Recognised | None:
     if len(by_name) == 1:
         ((name, shape),) = by_name.items()
         family = families.of_context(shape[-1])
-        if family is not None and family.key in ("sd15", "sd2"):
+        if family is not None and family.key in ("mini", "sd15", "sd2"):
             return Recognised("embedding", (family.key,), "original" if name == "emb_params" else "diffusers")
     return None
 

@@ -202,6 +202,7 @@ PARTS = [
     ),
     ("controlnet", "qwen-image", {"controlnet_blocks.0.weight": (3072, 3072), "txt_norm.weight": (3584,)}),
     ("controlnet", "z-image", {"control_all_x_embedder.2-1.weight": (3840, 64)}),
+    ("embedding", "mini", {"emb_params": (2, 192)}),
     ("embedding", "sd15", {"emb_params": (4, 768)}),
     ("embedding", "sd2", {"emb_params": (4, 1024)}),
     ("embedding", "sdxl", {"clip_l": (4, 768), "clip_g": (4, 1280)}),
