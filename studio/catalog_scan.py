@@ -11,7 +11,7 @@ from typing import Final, Literal
 from studio import catalog_folder, families
 from studio.catalog_facts import Facts, examine
 from studio.catalog_index import Known, written
-from studio.catalog_places import Place, Root, Walk, read_json, roots
+from studio.catalog_places import Hint, Place, Root, Walk, read_json, roots
 from studio.errors import ModelError
 from studio.family import Family
 from studio.request import Defaults, ModelSpec
@@ -170,7 +170,7 @@ def _pipeline(key: str, place: Place, digest: catalog_folder.Digest) -> Entry:
 def _beside(
     model: Entry, facts_of: Callable[[Place], Facts], taken: set[tuple[str, str]], sha256: Hashes, tensors: Hashes
 ) -> Iterator[Entry]:
-    """What the studio brings for its embedded model: ControlNets and LoRAs."""
+    """What the studio brings for its embedded model: ControlNets, LoRAs and textual inversions."""
     root, made_for = model.place.root, model.facts.families
     for guide in sorted(root.path.glob("controlnet/*/config.json")):
         place = Place(root, guide.parent, "component", "controlnet", class_name="ControlNetModel")
@@ -179,12 +179,14 @@ def _beside(
             # Without attention nothing in it says what it was made for.
             spec = replace(entry.spec, families=made_for) if isinstance(entry.spec, PartSpec) else None
             yield replace(entry, facts=replace(entry.facts, families=made_for), spec=spec, embedded=True)
-    for file in sorted(root.path.glob("lora/*.safetensors")):
-        stat, picture = file.stat(), file.with_suffix(".png")
-        preview = picture if picture.is_file() else None
-        place = Place(root, file, "file", "lora", stat.st_size, stat.st_mtime_ns, preview=preview)
-        found = _file(place, f"{EMBEDDED}/{file.name}", root.path, taken, facts_of(place), sha256, tensors)
-        yield replace(found, embedded=True)
+    hints: tuple[tuple[str, Hint], ...] = (("lora", "lora"), ("embeddings", "embedding"))
+    for folder, hint in hints:
+        for file in sorted(root.path.glob(f"{folder}/*.safetensors")):
+            stat, picture = file.stat(), file.with_suffix(".png")
+            preview = picture if picture.is_file() else None
+            place = Place(root, file, "file", hint, stat.st_size, stat.st_mtime_ns, preview=preview)
+            found = _file(place, f"{EMBEDDED}/{file.name}", root.path, taken, facts_of(place), sha256, tensors)
+            yield replace(found, embedded=True)
 
 
 def _file(

@@ -57,6 +57,7 @@ def test_what_the_studio_brings_for_its_embedded_model_fits_no_other(tmp_path: P
     place = "lora_unet_down_blocks_2_attentions_0_transformer_blocks_0_attn2_to_k.lora_"
     save({f"{place}{name}": factor for name, factor in factors.items()}, embedded / "lora" / "blueprint.safetensors")
     Image.new("RGB", (8, 8)).save(embedded / "lora" / "blueprint.png")
+    save({"emb_params": torch.zeros(2, 192)}, embedded / "embeddings" / "nocturne.safetensors")
     folder(tmp_path / "models" / "a")
     catalog = Catalog(embedded, (tmp_path / "models",))
     own, other = catalog.find(None), catalog.find("a")
@@ -65,7 +66,10 @@ def test_what_the_studio_brings_for_its_embedded_model_fits_no_other(tmp_path: P
     assert catalog.controlnets_of(other) == ()
     assert catalog.lora("blueprint").key == "mini/blueprint"
     assert catalog.lora("blueprint").families == ("mini",)
-    assert {entry.key for entry in catalog.entries() if entry.embedded} == {"mini", "mini/scribble", "mini/blueprint"}
+    word = catalog.embedding("nocturne")
+    assert (word.key, word.title, word.families) == ("mini/nocturne", "nocturne", ("mini",))
+    brought = {entry.key for entry in catalog.entries() if entry.embedded}
+    assert brought == {"mini", "mini/scribble", "mini/blueprint", "mini/nocturne"}
     assert catalog.entry("lora:mini/blueprint").place.preview == embedded / "lora" / "blueprint.png"
 
 

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 NOTHING: Final = Shelf()
 
 _PRECISIONS: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+#: Parts of a pipeline that many copies of a model come without, and that diffusers wants to be told are absent.
+_LEFT_OUT: Final = {"StableDiffusion3Pipeline": ("text_encoder_3", "tokenizer_3")}
 #: Trained for half precision; everything younger was trained in bfloat16.
 _HALF: Final = ("mini", "sd15", "sd2", "sdxl", "sdxl-refiner", "kolors", "pixart")
 
@@ -219,7 +221,8 @@ def _check(spec: ModelSpec) -> None:
 
 
 def _from_folder(folder: Path, dtype: torch.dtype) -> DiffusionPipeline:
-    name = str(json.loads((folder / "model_index.json").read_text("utf-8")).get("_class_name"))
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    name = str(index.get("_class_name"))
     described = families.of_pipeline(name) is not families.UNKNOWN
     loader = getattr(diffusers, name) if described else AutoPipelineForText2Image
     if absent := getattr(loader, "_backends", []):  # a stand-in of diffusers for what is not installed
@@ -231,6 +234,7 @@ def _from_folder(folder: Path, dtype: torch.dtype) -> DiffusionPipeline:
         variant=catalog.variant(folder),
         use_safetensors=True,
         local_files_only=True,
+        **{part: None for part in _LEFT_OUT.get(name, ()) if not any(index.get(part) or ())},
     )
     return pipe
 
