@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tools.mini.data import SMALL
 from tools.mini.export import assemble
 from tools.mini.parallel import Team
-from tools.mini.style_lora import Scenes, save_lora, with_lora
+from tools.mini.style_lora import save_lora, style_scenes, with_lora
 from tools.mini.text import Conditioner, make_tokenizer, new_text_encoder
 from tools.mini.train import Plan, train
 from tools.mini.unet import Focus, UnetTask, new_unet
@@ -35,7 +35,7 @@ def test_a_lora_learns_alone_and_its_files_say_the_same_in_both_layouts(tmp_path
 
     pipeline = assemble(eye, words, tokenizer, denoiser)
     alone = answer(pipeline)
-    scenes = Scenes("blueprint", SMALL[0], 4, lambda pictures: encode(eye, pictures))
+    scenes = style_scenes("blueprint", SMALL[0], 4, lambda pictures: encode(eye, pictures))
     task = UnetTask(with_lora(denoiser), [scenes], Conditioner(tokenizer, words), 2, focus=Focus(0.0, None, 0.0))
     assert torch.equal(answer(pipeline), alone)
     train(task, Plan(3e-3, steps=16, warmup=2), Team(), tmp_path / "lora.pt", report=lambda _: None)
@@ -59,7 +59,7 @@ def test_scenes_of_a_style_are_the_same_again_and_blue_where_they_are_blueprints
         return np.zeros((len(pictures), 4, 32, 32), np.float16)
 
     for _ in range(2):
-        scenes = Scenes("blueprint", SMALL[0], 3, keep)
+        scenes = style_scenes("blueprint", SMALL[0], 3, keep)
         assert {scene.style for scene in scenes.scenes} == {"blueprint"}
     np.testing.assert_array_equal(seen[0], seen[1])
     red, _, blue = seen[0].reshape(-1, 3).mean(0)

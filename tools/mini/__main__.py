@@ -4,13 +4,16 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from tools.mini import extras, stages
+from tools.mini import extras, second_family, stages
 from tools.mini.grade import Look
 from tools.mini.guides import GUIDES
 from tools.mini.scene import LORA_STYLES
 from tools.mini.stages import Options
 
-ALL = ("data", "vae", "text", "unet", "decoder", "export", "control", "lora", "judge", "grade")
+ALL = (
+    *("data", "vae", "text", "unet", "decoder", "export"),
+    *("control", "lora", "few-steps", "embedding", "upscaler", "flow", "judge", "grade"),
+)
 STAGES = ("all", *ALL, "grid", "adopt", "finder", "follow")
 SIZES = ("small", "large")
 
@@ -77,6 +80,18 @@ def main() -> None:
     if "lora" in wanted:
         for style in (given.style,) if given.style else LORA_STYLES:
             extras.lora(options(given, minutes=4, batch=4, learning_rate=1e-3, cooldown=0.5), given.out, style)
+    if "few-steps" in wanted:
+        extras.few_steps(options(given, minutes=15, batch=8, learning_rate=1e-3, cooldown=0.5, ema=0.995), given.out)
+    if "upscaler" in wanted:
+        extras.upscaler(options(given, minutes=6, batch=8, learning_rate=2e-3, cooldown=0.5, ema=0.998), given.out)
+    if "embedding" in wanted:
+        extras.embedding(options(given, minutes=3, batch=4, learning_rate=5e-3, cooldown=0.5, ema=0.99), given.out)
+    if "flow" in wanted:
+        beside = given.out.with_name(f"{given.out.name}-flow")
+        for size in sizes:
+            minutes, batch = {"small": (30, 16), "large": (60, 8)}[size]
+            second_family.flow(options(given, minutes=minutes, batch=batch, learning_rate=1e-3, cooldown=0.5), size)
+        second_family.write_flow(options(given), beside, SIZES)
     if "judge" in wanted:
         stages.judge(options(given, minutes=15, batch=32, learning_rate=1e-3, cooldown=0.5))
     if "grade" in wanted:

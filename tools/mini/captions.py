@@ -87,7 +87,7 @@ def _noun_phrase(thing: Thing, size: str | None, rng: np.random.Generator) -> st
     return f"{_pick(rng, counts)} {words}"
 
 
-def _things(scene: Scene, rng: np.random.Generator) -> str:
+def things(scene: Scene, rng: np.random.Generator) -> str:
     phrases = [_noun_phrase(thing, scene.size, rng) for thing in scene.things]
     if len(phrases) == 2:
         first, second = phrases
@@ -155,19 +155,19 @@ def _setting(scene: Scene, rng: np.random.Generator) -> list[str]:
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """One sentence about `scene`, in lower case, of `WORDS` only."""
-    things, setting = _things(scene, rng), _setting(scene, rng)
+    named, setting = things(scene, rng), _setting(scene, rng)
     style = _usual(rng, STYLE_WORDS[scene.style], 0.3)
     tell_style = rng.random() < (0.94 if scene.style != "flat" else 0.6)
     form = rng.random()
     if form < 0.1:  # tags
-        parts = [things, *setting, style] if tell_style else [things, *setting]
+        parts = [named, *setting, style] if tell_style else [named, *setting]
         if rng.random() < 0.3:
             parts = [parts[-1], *parts[:-1]]
         return ", ".join(parts)
     glue = ", " if rng.random() < 0.15 else " "
-    body = glue.join([things, *setting])
+    body = glue.join([named, *setting])
     if setting and rng.random() < 0.14:
-        body = ", ".join([setting[-1], " ".join([things, *setting[:-1]])])
+        body = ", ".join([setting[-1], " ".join([named, *setting[:-1]])])
     elif rng.random() < 0.06:
         body = f"{_pick(rng, OPENERS)} {body}"
     if tell_style:
@@ -180,7 +180,7 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
                 style if style.split(" ")[-1] in _MEDIA else f"{style} {_pick(rng, ('picture', 'illustration', 'art'))}"
             )
             article = "" if rng.random() < 0.4 or medium.endswith(" art") else _an(medium).split(" ")[0] + " "
-            body = f"{article}{medium} of {' '.join([things, *setting])}"
+            body = f"{article}{medium} of {' '.join([named, *setting])}"
         elif form < 0.93:
             body = f"{style}, {body}"
         else:

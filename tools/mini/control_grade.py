@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tools.mini.captions import caption
 from tools.mini.data import SEED
 from tools.mini.export import load_pipeline
-from tools.mini.grade import GUIDANCE, Look
+from tools.mini.grade import Look
 from tools.mini.guides import skeleton
 from tools.mini.joints import Finder, correct, find
 from tools.mini.render import render
@@ -69,7 +69,7 @@ def draw_guided(
         prompt,
         **shown,
         num_inference_steps=look.steps,
-        guidance_scale=GUIDANCE,
+        guidance_scale=look.guidance,
         generator=torch.Generator().manual_seed(seed),
         width=look.side,
         height=look.side,

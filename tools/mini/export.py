@@ -81,8 +81,12 @@ def caption_words(count: int = 20_000) -> list[str]:
 
 def beside(folder: Path) -> str:
     """A section on what was trained on the model and lies in its folder; "" if nothing does."""
+
+    def files(kind: str) -> list[str]:
+        return [file.stem for file in sorted((folder / kind).glob("*.safetensors"))]
+
     guides = [place.name for place in sorted((folder / "controlnet").glob("*/"))]
-    styles = [file.stem.replace("-", " ") for file in sorted((folder / "lora").glob("*.safetensors"))]
+    styles = [style.replace("-", " ") for style in files("lora") if style != FEW_STEPS]
     lines = []
     if guides:
         lines.append(f"- `controlnet/`: ControlNets for {' and '.join(guides)}, each with a card of its own.")
@@ -90,6 +94,15 @@ def beside(folder: Path) -> str:
         lines.append(f"- `lora/`: LoRAs of styles it does not know, for weights around 1: {', '.join(styles)}.")
     if (folder / "lora" / "kohya").exists():
         lines.append("- `lora/kohya/`: one of them once more, as kohya's trainer writes it.")
+    if FEW_STEPS in files("lora"):
+        lines.append(f"- `lora/{FEW_STEPS}.safetensors`: draws in four steps of Euler with guidance 1.")
+    words = files("embeddings")
+    if words:
+        lines.append(f"- `embeddings/`: textual inversions, words it learnt later: {', '.join(words)}.")
+    if (folder / "upscaler").exists():
+        lines.append(
+            "- `upscaler/`: enlarges its pictures to twice their sides, in the Compact layout that spandrel loads."
+        )
     return "## What lies beside it\n\n" + "\n".join(lines) + "\n\n" if lines else ""
 
 
@@ -143,7 +156,8 @@ weights went in. Remake it with `python -m tools.mini all`. Weights and card are
 """
 
 
-EXTRAS = ("controlnet", "lora")
+FEW_STEPS = "few-steps"
+EXTRAS = ("controlnet", "lora", "embeddings", "upscaler")
 """Folders beside the pipeline's own that were trained on it."""
 
 

@@ -7,23 +7,38 @@ import cv2
 import torch
 from diffusers import UNet2DConditionModel
 
+from tools.mini import few_steps as few_steps_lora
 from tools.mini.control import ControlTask, new_control, strengthen
 from tools.mini.control_grade import Following, draw_guided, grade_guide
-from tools.mini.data import LARGE, SIMPLE, SMALL, Pictures
+from tools.mini.data import LARGE, SIMPLE, SMALL, Pictures, held_out_pictures, render_shards
+from tools.mini.embedding import WordTask, extend, mood_scenes, save_word
 from tools.mini.export import export_control, load_pipeline
+from tools.mini.few_steps import FewStepsTask
 from tools.mini.grade import Look, sheet
 from tools.mini.guides import GUIDES
 from tools.mini.joints import Finder, JointTask
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import LORA_STYLES
 from tools.mini.stages import EVEN, Options, note, quick, say, sources
-from tools.mini.style_lora import Scenes, save_lora, with_lora
+from tools.mini.style_lora import save_lora, style_scenes, with_lora
 from tools.mini.text import Conditioner, load_text_encoder, load_tokenizer
 from tools.mini.train import load_average, train
 from tools.mini.unet import UnetTask
+from tools.mini.upscaler import (
+    DOUBLE,
+    Compact,
+    Pairs,
+    UpscalerTask,
+    enlarging_report,
+    load_upscaler,
+    save_upscaler,
+    write_card,
+)
 from tools.mini.vae import encode, load_vae
 
 LORA_SCENES = 250
+EMBEDDING_SCENES = 120
+DOUBLE_SCENES, MEASURED = 500, 32
 
 
 def _finder(team: Team, options: Options) -> None:
@@ -95,7 +110,7 @@ def _lora(team: Team, options: Options, folder: Path, style: str) -> None:
     words = load_text_encoder(options.root / "text_encoder").to(options.device)
     condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
     eye = load_vae(options.root / "vae").to(options.device)
-    scenes = Scenes(style, LARGE[0], LORA_SCENES, lambda pictures: encode(eye, pictures, 2))
+    scenes = style_scenes(style, LARGE[0], LORA_SCENES, lambda pictures: encode(eye, pictures, 2))
     learning = with_lora(quick(load_denoiser(folder).to(options.device), options))
     task = UnetTask(learning, [scenes], condition, options.batch, focus=EVEN)
     train(task, options.plan(), team, options.run(_run_of(style)), report=say)
@@ -116,9 +131,73 @@ def lora(options: Options, folder: Path, style: str) -> None:
         save_lora(learnt, folder / "lora" / "kohya", style, kohya=True)
 
 
-def preview(folder: Path, file: Path) -> None:
-    """Draw the picture that stands for a LoRA of the model in `folder` on the page, beside its `file`."""
+def _few_steps(team: Team, options: Options, folder: Path) -> None:
+    torch.manual_seed(0)
+    words = load_text_encoder(options.root / "text_encoder").to(options.device)
+    condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
+    learning, teacher = (quick(load_denoiser(folder).to(options.device), options) for _ in range(2))
+    latents = sources(team, options, "large")
+    task = FewStepsTask(with_lora(learning, few_steps_lora.RANK), teacher, latents, condition, options.batch)
+    train(task, options.plan(), team, options.run("few-steps"), report=say)
+
+
+def few_steps(options: Options, folder: Path) -> None:
+    """Distil the model in `folder` into a LoRA that draws in four steps without guidance, and put it there."""
+    run_team(options.workers, _few_steps, options, folder)
+    learnt = with_lora(load_denoiser(folder), few_steps_lora.RANK)
+    step, samples, seconds = load_average(options.run("few-steps"), learnt)
+    note(options.root, "few-steps", {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
+    file = save_lora(learnt, folder / "lora", "few steps", told=few_steps_lora.TOLD)
+    preview(folder, file, few_steps_lora.STEPS)
+
+
+def _embedding(team: Team, options: Options, folder: Path) -> None:
+    encoder = load_text_encoder(options.root / "text_encoder").to(options.device)
+    eye = load_vae(options.root / "vae").to(options.device)
+    scenes = mood_scenes(LARGE[0], EMBEDDING_SCENES, lambda pictures: encode(eye, pictures, 2))
+    denoiser = quick(load_denoiser(folder).to(options.device), options)
+    task = WordTask(denoiser, encoder, load_tokenizer(options.root / "tokenizer"), scenes, options.batch)
+    train(task, options.plan(), team, options.run("embedding"), report=say)
+
+
+def embedding(options: Options, folder: Path) -> None:
+    """Teach the model in `folder` a word, and put its vectors there."""
+    run_team(options.workers, _embedding, options, folder)
+    learnt = extend(load_text_encoder(options.root / "text_encoder"), load_tokenizer(options.root / "tokenizer"))
+    step, samples, seconds = load_average(options.run("embedding"), learnt)
+    note(options.root, "embedding", {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
+    save_word(learnt.vectors, folder / "embeddings")
+
+
+def preview(folder: Path, file: Path, few: int = 0) -> None:
+    """Draw the picture that stands for a LoRA of the model in `folder` on the page, beside its `file`; `few`: in this
+    many steps without guidance."""
     pipeline = load_pipeline(folder)
     pipeline.load_lora_weights(file.parent, weight_name=file.name)
-    picture = draw_guided(pipeline, "a red sailboat on the sea", None, 0, Look(256, 20))
+    look = Look(256, 20)
+    if few:
+        pipeline.scheduler, look = few_steps_lora.sampler(), Look(256, few, 1.0)
+    picture = draw_guided(pipeline, "a red sailboat on the sea", None, 0, look)
     cv2.imwrite(str(file.with_suffix(".png")), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def _upscaler(team: Team, options: Options, folder: Path) -> None:
+    torch.manual_seed(0)
+    if team.rank == 0:
+        render_shards(options.root, DOUBLE, DOUBLE_SCENES, 1)
+        Pairs(options.root, load_vae(folder / "vae").to(options.device))
+    team.wait()
+    task = UpscalerTask(Compact(), Pairs(options.root, load_vae(folder / "vae")), options.batch)
+    train(task, options.plan(), team, options.run("upscaler"), report=say)
+
+
+def upscaler(options: Options, folder: Path) -> None:
+    """Train the upscaler for what the model in `folder` draws, measure it, and put it there with its card."""
+    run_team(options.workers, _upscaler, options, folder)
+    network = Compact()
+    step, samples, seconds = load_average(options.run("upscaler"), network)
+    written = load_upscaler(save_upscaler(network, folder / "upscaler"))
+    figures = enlarging_report(written, load_vae(folder / "vae"), held_out_pictures(DOUBLE, MEASURED)[1])
+    trained: dict[str, object] = {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)}
+    note(options.root, "upscaler", {**trained, "psnr": figures})
+    write_card(folder / "upscaler", figures)

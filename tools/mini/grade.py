@@ -26,6 +26,7 @@ class Look:
 
     side: int = LARGE[0].width
     steps: int = 20
+    guidance: float = GUIDANCE
 
 
 def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
@@ -160,7 +161,7 @@ def draw(
         output = pipeline(
             group,
             num_inference_steps=look.steps,
-            guidance_scale=GUIDANCE,
+            guidance_scale=look.guidance,
             generator=generators,
             width=look.side,
             height=look.side,

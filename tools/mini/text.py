@@ -169,6 +169,10 @@ class Conditioner:
 
     @torch.no_grad()
     def __call__(self, ids: Tensor) -> Tensor:
+        return self.read(ids)
+
+    def read(self, ids: Tensor) -> Tensor:
+        """The same, with gradients where something in the encoder learns."""
         states = self.encoder(ids.to(self.encoder.device)).last_hidden_state
         assert isinstance(states, Tensor)
         return states.float()

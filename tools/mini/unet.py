@@ -105,6 +105,7 @@ class UnetTask:
     """
 
     silent = NO_CAPTION
+    offset_noise = OFFSET_NOISE
 
     def __init__(
         self,
@@ -148,14 +149,18 @@ class UnetTask:
         rng = np.random.default_rng([SEED, self.seed, step, rank])
         source = self.bucket(step)
         picked = rng.integers(len(source), size=self.batch)
-        texts = ["" if rng.random() < self.silent else caption(source.scenes[i], rng) for i in picked]
+        texts = ["" if rng.random() < self.silent else self.text(source.scenes[i], rng) for i in picked]
         clean = torch.from_numpy(source.batch(picked))
         noise = step_noise(clean.shape, self.seed, step, rank)
         offset = torch.from_numpy(rng.normal(size=(self.batch, clean.shape[1], 1, 1)).astype(np.float32))
         times = self._times(rng)
         ids = token_ids(self.condition.tokenizer, texts)
         subjects, guides = self.weighed(source, picked, rng)
-        return NoisyBatch(ids, clean, noise + OFFSET_NOISE * offset, times, subjects, guides)
+        return NoisyBatch(ids, clean, noise + self.offset_noise * offset, times, subjects, guides)
+
+    def text(self, scene: Scene, rng: np.random.Generator) -> str:
+        """What the words say of a scene."""
+        return caption(scene, rng)
 
     def weighed(
         self, source: Source, picked: NDArray[np.int64], rng: np.random.Generator

@@ -168,11 +168,11 @@ def reconstruction_report(vae: AutoencoderKL, count: int = 32) -> dict[str, floa
     return {str(size): round(psnr(vae, held_out_pictures(size, count)[1]), 2) for size in sizes}
 
 
-def fingerprint(vae: AutoencoderKL) -> str:
-    """Names the encoder by its weights, so that latents of another one are never mixed in."""
+def fingerprint(vae: AutoencoderKL, whole: bool = False) -> str:
+    """Names the encoder by its weights, or the `whole`, so that what another one made is never mixed in."""
     digest = hashlib.sha256()
     for name, value in sorted(vae.state_dict().items()):
-        if name.startswith(("encoder.", "quant_conv.")):
+        if whole or name.startswith(("encoder.", "quant_conv.")):
             digest.update(value.float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]
 

@@ -1,0 +1,60 @@
+"""What else the studio brings for its embedded model: a LoRA for four steps, and a word."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from studio.catalog import Catalog
+from studio.diffusion.local import LocalEngine
+from studio.engine import EngineOptions
+from studio.plan import resolve
+from studio.presets import Presets
+from studio.request import GenerationRequest, GenerationResult
+from studio.settings import EMBEDDED, PRESETS
+from tests.resolved import drawn, pixels
+
+PROMPTS = ("a red car in a city at night", "a yellow tree in a meadow", "a blue house in the snow, watercolor")
+
+
+class Studio:
+    def __init__(self) -> None:
+        self.catalog, self.presets = Catalog(EMBEDDED), Presets(PRESETS)
+        self.engine = LocalEngine(EngineOptions(EMBEDDED, device="cpu", threads=2, preview_every=0))
+
+    def draw(self, **asked: object) -> GenerationResult:
+        request = GenerationRequest.model_validate({"width": 256, "height": 256, **asked})
+        return drawn(self.engine, resolve(request, catalog=self.catalog, presets=self.presets))
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    return Studio()
+
+
+def blurred(result: GenerationResult) -> NDArray[np.float32]:
+    """L*a*b* without what is finer than a few pixels: what stands where, and in which colour."""
+    return cv2.GaussianBlur(cv2.cvtColor(pixels(result).astype(np.float32) / 255, cv2.COLOR_RGB2LAB), (0, 0), 3)
+
+
+def test_four_steps_without_guidance_come_near_to_many_with_it(studio: Studio) -> None:
+    apart = {"plain": 0.0, "taught": 0.0}
+    for seed, prompt in enumerate(PROMPTS):
+        same = {"prompt": prompt, "seed": seed, "sampler": "Euler", "scheduler": "SGM Uniform"}
+        full = blurred(studio.draw(**same, steps=20, guidance=4.0))
+        few = {**same, "steps": 4, "guidance": 1.0}
+        taught = studio.draw(**few, loras=[{"name": "mini/few-steps", "weight": 1.0}])
+        for kind, picture in (("plain", studio.draw(**few)), ("taught", taught)):
+            apart[kind] += float(np.abs(blurred(picture) - full).mean()) / len(PROMPTS)
+    assert apart["taught"] < 0.65 * apart["plain"], apart
+
+
+def test_a_word_brings_its_mood(studio: Studio) -> None:
+    for seed, subject in enumerate(("a large umbrella", "a blue house on the left")):
+        plain = studio.draw(prompt=subject, seed=seed, steps=10)
+        moody = studio.draw(prompt=f"{subject}, nocturne", seed=seed, steps=10)
+        assert plain.embeddings == ()
+        assert [name for name, _ in moody.embeddings] == ["nocturne"]
+        assert pixels(moody).mean() < 0.6 * pixels(plain).mean()
