@@ -169,4 +169,3 @@ def assemble_flow(
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
