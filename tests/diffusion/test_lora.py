@@ -88,7 +88,7 @@ def test_two_loras_add_up_in_whatever_order_they_are_named(
     three = (use(0.4), red), (use(0.4), blue), (use(0.5), strokes)
     both = with_loras(worn, mini, *three[:2])
     alone = with_loras(worn, mini, three[0])
-    assert redness(with_loras(worn, mini, three[1])) + 10 < redness(both) < redness(alone) - 2
+    assert redness(with_loras(worn, mini, three[1])) + 10 < redness(both) < redness(alone) - 1
     with worn.applied(mini, three):
         summed = weights(mini)
     worn.rest()
