@@ -36,7 +36,8 @@ def studio() -> Studio:
 
 def blurred(result: GenerationResult) -> NDArray[np.float32]:
     """L*a*b* without what is finer than a few pixels: what stands where, and in which colour."""
-    return cv2.GaussianBlur(cv2.cvtColor(pixels(result).astype(np.float32) / 255, cv2.COLOR_RGB2LAB), (0, 0), 3)
+    lab = cv2.cvtColor(pixels(result).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    return np.asarray(cv2.GaussianBlur(lab, (0, 0), 3), np.float32)
 
 
 def test_four_steps_without_guidance_come_near_to_many_with_it(studio: Studio) -> None:
