@@ -193,10 +193,10 @@ def _dduf(place: Place) -> Facts:
                 if entry.filename.endswith(".safetensors"):
                     _check_inside(place.path, entry)
             index = _entry(archive, "model_index.json")
-            unet = _entry(archive, "unet/config.json")
+            denoisers = [_entry(archive, f"{part}/config.json") for part in ("unet", "transformer")]
     except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, struct.error) as broken:
         raise ModelError(f"{damaged}; download it again.") from broken
-    family = families.of_pipeline(str(index.get("_class_name", "")), unet)
+    family = families.of_pipeline(str(index.get("_class_name", "")), *denoisers)
     holds = tuple(part for part, start in (("vae", "vae/"), ("text-encoder", "text_encoder")) if _any(entries, start))
     return Facts(kind="checkpoint", families=(family.key,), naming="diffusers", holds=holds)
 

@@ -47,7 +47,8 @@ def spec(key: str, folder: Path, digest: Digest, *, embedded: bool = False) -> M
     unet = read_json(folder / "unet" / "config.json") or {}
     vae = read_json(folder / "vae" / "config.json") or {}
     card = read_json(folder / "pochade.json") or {}
-    family = families.of_pipeline(str(index.get("_class_name", "")), unet)
+    transformer = read_json(folder / "transformer" / "config.json")
+    family = families.of_pipeline(str(index.get("_class_name", "")), unet, transformer)
     title = card.get("title")
     small = sum(file.stat().st_size for file in denoiser_weights(folder)) <= _QUICKLY_HASHED
     name = "Mini" if embedded else _title(folder)

@@ -141,6 +141,15 @@ _ROWS: Final = (
         variants=(Variant(("turbo", "flash"), _flow(4, 0.0), "none"),),
     ),
     Family(
+        "mini-flow",  # the embedded model's sister: Stable Diffusion 3 in small, whose additions fit nothing else
+        "Pochade Mini Flow",
+        _three("StableDiffusion3"),
+        "SD3Transformer2DModel",
+        _flow(20, 4.0, 256),
+        sizes=((256, 256), (320, 192), (192, 320)),
+        parts=(Part("vae", "AutoencoderKL"), *(Part(f"text_encoder{end}", _CLIP_L.kind) for end in ("", "_2"))),
+    ),
+    Family(
         "flux",
         "FLUX.1",
         _three("Flux") | _controls("FluxControlNet", picture="Img2Img", mask="Inpaint"),
@@ -378,14 +387,22 @@ _CLASSES: Final[Mapping[str, str]] = {
 }
 
 
-def of_pipeline(class_name: str, unet: Mapping[str, object] | None = None) -> Family:
-    """The family of a diffusers folder, from the class its model_index.json names and its U-Net's configuration."""
-    width = (unet or {}).get("cross_attention_dim")
+#: Width of the states that the transformer of the embedded model's sister reads; Stable Diffusion 3's are 4096 wide.
+_MINI_FLOW: Final = 224
+
+
+def of_pipeline(class_name: str, *denoisers: Mapping[str, object] | None) -> Family:
+    """The family of a diffusers folder, from the class its model_index.json names and the configuration of its U-Net or
+    transformer, whichever there is."""
+    told_of = {name: value for config in denoisers for name, value in (config or {}).items()}
+    width = told_of.get("cross_attention_dim")
     told = _UNET.get(width, "") if isinstance(width, int) else ""
     if class_name.startswith("StableDiffusionXL"):
         return FAMILIES[told if told == "sdxl-refiner" else "sdxl"]
     if class_name.startswith("StableDiffusion") and not class_name.startswith("StableDiffusion3"):
         return FAMILIES[told if told in ("mini", "sd2") else "sd15"]
+    if class_name.startswith("StableDiffusion3") and told_of.get("joint_attention_dim") == _MINI_FLOW:
+        return FAMILIES["mini-flow"]
     return FAMILIES.get(_CLASSES.get(class_name, ""), UNKNOWN)
 
 

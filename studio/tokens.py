@@ -23,6 +23,7 @@ _KEPT: Final = 4
 #: What the pipelines of families that read sentences take at most, their end included.
 LIMITS: Final = {
     "sd3": 256,
+    "mini-flow": 76,  # no T5, and CLIP's 77 are begun as well as ended
     "flux": 512,
     "flux-kontext": 512,
     "flux-fill": 512,

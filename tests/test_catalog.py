@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from studio.catalog import EMBEDDED, Catalog, variant
-from studio.errors import ModelError, NotFound
+from studio.catalog_trash import trash
+from studio.errors import BadRequest, ModelError, NotFound
 from tests.loras import save
 
 SD1 = {
@@ -71,6 +73,29 @@ def test_what_the_studio_brings_for_its_embedded_model_fits_no_other(tmp_path: P
     brought = {entry.key for entry in catalog.entries() if entry.embedded}
     assert brought == {"mini", "mini/scribble", "mini/blueprint", "mini/nocturne"}
     assert catalog.entry("lora:mini/blueprint").place.preview == embedded / "lora" / "blueprint.png"
+
+
+def test_a_sister_of_the_embedded_model_is_brought_along_and_kept(tmp_path: Path) -> None:
+    embedded = folder(tmp_path / "assets" / "any", unet={"cross_attention_dim": 192, "sample_size": 64})
+    sister = tmp_path / "assets" / "any-flow"
+    shutil.copytree(embedded, sister)
+    (sister / "unet").rename(sister / "transformer")
+    (sister / "transformer" / "config.json").write_text(json.dumps({"joint_attention_dim": 224}))
+    index = json.loads((sister / "model_index.json").read_text())
+    index["transformer"] = ["diffusers", "SD3Transformer2DModel"]
+    del index["unet"]
+    (sister / "model_index.json").write_text(json.dumps({**index, "_class_name": "StableDiffusion3Pipeline"}))
+    folder(tmp_path / "models" / "mini-flow")
+    folder(tmp_path / "assets" / "others")
+    catalog = Catalog(embedded, (tmp_path / "models",))
+    assert {spec.key: spec.family for spec in catalog.models()} == {
+        "mini": "mini",
+        "mini-flow": "mini-flow",
+        "models/mini-flow": "sd15",
+    }
+    assert catalog.find(None).key == EMBEDDED
+    with pytest.raises(BadRequest, match="belongs to it; it stays"):
+        trash(catalog.entry("model:mini-flow"))
 
 
 def test_folders_are_found_down_to_eight_levels_and_named_by_their_path(tmp_path: Path) -> None:

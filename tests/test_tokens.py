@@ -81,7 +81,7 @@ def test_without_a_tokenizer_the_count_is_called_a_guess(tmp_path: Path) -> None
     assert not COUNTER.count(spec(tmp_path / "none", "flux"), "a red boat").exact
 
 
-@pytest.mark.parametrize("key", LIMITS)
+@pytest.mark.parametrize("key", [key for key in LIMITS if key != "mini-flow"])  # whose pipeline thinks of a T5
 def test_limits_are_those_of_the_pipelines(key: str) -> None:
     pipelines = families.FAMILIES[key].pipelines
     pipeline = getattr(diffusers, pipelines.get("text") or next(iter(pipelines.values())))

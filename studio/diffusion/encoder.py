@@ -80,13 +80,15 @@ def unread(pipe: Any, text: str) -> str:
     """The end of `text` that a pipeline with a language model cuts off; empty where it reads all, or none can say."""
     limit = inspect.signature(pipe.__call__).parameters.get("max_sequence_length")
     words = next((w for end in ("_3", "_2", "") if (w := getattr(pipe, f"tokenizer{end}", None)) is not None), None)
-    if limit is None or not isinstance(limit.default, int) or words is None or len(text) < limit.default:
+    if limit is None or not isinstance(limit.default, int) or words is None:
         return ""
     try:
         ids = words(text, add_special_tokens=False, truncation=False).input_ids
     except (AttributeError, TypeError, ValueError):  # a processor of pictures and words
         return ""
-    return str(words.decode(ids[limit.default - 1 :])) if len(ids) >= limit.default else ""
+    # Without its T5, Stable Diffusion 3 reads with CLIP alone, which takes less.
+    most = min(limit.default, words.model_max_length) - words.num_special_tokens_to_add()
+    return str(words.decode(ids[most:])) if len(ids) > most else ""
 
 
 class Encoder:

@@ -79,11 +79,10 @@ class Guide:
 def guides(family: Family, shelf: Shelf) -> Iterator[Guide]:
     """Every folder that may guide a file of `family`, its own before those of its kin, the nearest first."""
     found = [
-        Guide(
-            folder, families.of_pipeline(str(index.get("_class_name")), _read(folder / "unet" / "config.json")), index
-        )
+        Guide(folder, families.of_pipeline(str(index.get("_class_name")), *denoisers), index)
         for folder in _folders(shelf)
         if (index := _read(folder / "model_index.json"))
+        and (denoisers := [_read(folder / part / "config.json") for part in ("unet", "transformer")])
     ]
     yield from (guide for guide in found if guide.family is family)
     yield from (guide for guide in found if guide.family is not family and guide.family.related == family.related)

@@ -72,8 +72,8 @@ class Model:
         listed = families.known(self.spec.family)
         if listed is not families.UNKNOWN:
             return listed
-        unet = getattr(self.pipe, "unet", None)
-        return families.of_pipeline(type(self.pipe).__name__, None if unet is None else unet.config)
+        parts = [getattr(self.pipe, name, None) for name in ("unet", "transformer")]
+        return families.of_pipeline(type(self.pipe).__name__, *(part.config for part in parts if part is not None))
 
     @property
     def repaints(self) -> bool:

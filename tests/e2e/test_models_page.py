@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
+from studio.catalog import Catalog
 from studio.engine import Memory, State, Status
 from studio.hub import Hub
+from studio.settings import EMBEDDED
 from tests import fake_hub
 from tests.e2e.conftest import House, eventually, open_studio, serving
 from tests.e2e.test_manners import faults
@@ -74,7 +76,8 @@ def open_card(page: Page, title: str) -> None:
 
 
 def test_cards_are_found_opened_noted_and_used(models: Page, folder: Path, studio: House) -> None:
-    expect(models.locator(".model-card")).to_have_count(10)  # five files, and what the embedded model brings
+    brought = len(Catalog(EMBEDDED).entries())
+    expect(models.locator(".model-card")).to_have_count(4 + brought)
     expect(models.locator(".model-card[data-refused]")).to_contain_text("pickle file, which can run programs")
     picture = card(models, "ink").locator("img")
     eventually(lambda: picture.evaluate("image => image.naturalWidth") == 400)

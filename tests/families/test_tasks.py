@@ -131,9 +131,9 @@ def test_it_shows_the_picture_forming(studio: Studio) -> None:
 def test_its_folder_is_recognised(studio: Studio, family_folder: Callable[[str], Path]) -> None:
     folder = family_folder(studio.family.key)
     name = json.loads((folder / "model_index.json").read_text("utf-8"))["_class_name"]
-    config = folder / "unet" / "config.json"
-    unet = json.loads(config.read_text("utf-8")) if config.exists() else None
-    assert families.of_pipeline(name, unet) is studio.family
+    configs = [folder / part / "config.json" for part in ("unet", "transformer")]
+    told = [json.loads(config.read_text("utf-8")) for config in configs if config.exists()]
+    assert families.of_pipeline(name, *told) is studio.family
 
 
 def test_the_table_names_classes_that_diffusers_has() -> None:
@@ -143,4 +143,4 @@ def test_the_table_names_classes_that_diffusers_has() -> None:
 
 
 def test_every_family_of_the_table_is_built_here() -> None:
-    assert {*builders.BUILDERS, "unknown", "mini"} == set(families.FAMILIES)  # the embedded model is there as it is
+    assert {*builders.BUILDERS, "unknown", "mini", "mini-flow"} == set(families.FAMILIES)  # the embedded ones are there
