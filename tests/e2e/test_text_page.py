@@ -258,7 +258,7 @@ def test_another_model_brings_its_own_settings_but_leaves_what_was_touched(page:
     drawn = house.engine.drawn[0]
     assert (drawn.model, drawn.sampler, drawn.steps, drawn.width, drawn.height) == ("large", "Euler a", 40, 320, 384)
     page.locator("#model input").click()
-    page.get_by_role("option", name="Mini").click()
+    page.get_by_role("option", name="Mini", exact=True).click()
     expect(page.locator("#height input")).to_have_value("256")
     expect(page.locator("#fold-sampling-head")).to_contain_text(f"DPM++ 2M Karras · {STEPS} steps")
 
