@@ -84,10 +84,10 @@ def unread(pipe: Any, text: str) -> str:
         return ""
     try:
         ids = words(text, add_special_tokens=False, truncation=False).input_ids
+        # Without its T5, Stable Diffusion 3 reads with CLIP alone: it takes less, and is begun as well as ended.
+        most = min(limit.default, words.model_max_length) - max(1, words.num_special_tokens_to_add())
     except (AttributeError, TypeError, ValueError):  # a processor of pictures and words
         return ""
-    # Without its T5, Stable Diffusion 3 reads with CLIP alone, which takes less.
-    most = min(limit.default, words.model_max_length) - words.num_special_tokens_to_add()
     return str(words.decode(ids[most:])) if len(ids) > most else ""
 
 
