@@ -113,14 +113,13 @@ def scan(
 
     taken: set[tuple[str, str]] = {("model", EMBEDDED)}
     if (embedded / "model_index.json").is_file():
-        place = Place(Root(embedded), embedded, "pipeline", "")
-        entries.append(replace(_pipeline(EMBEDDED, place, digest), embedded=True))
-        entries += _beside(entries[0], facts_of, taken, sha256, tensors)
-        for index in sorted(embedded.parent.glob(f"{embedded.name}-*/model_index.json")):
-            key, sister = EMBEDDED + index.parent.name.removeprefix(embedded.name), index.parent
+        sisters = sorted(index.parent for index in embedded.parent.glob(f"{embedded.name}-*/model_index.json"))
+        for path in (embedded, *sisters):
+            key = EMBEDDED + path.name.removeprefix(embedded.name)
             taken.add(("model", key))
-            place = Place(Root(sister), sister, "pipeline", "")
+            place = Place(Root(path), path, "pipeline", "")
             entries.append(replace(_pipeline(key, place, digest), embedded=True))
+        entries += _beside(entries[0], facts_of, taken, sha256, tensors)
     places = [(folder, place) for folder in folders for root in roots(folder) for place in walk.places(root)]
     named = [(folder, place, _name(place)) for folder, place in places]
     for folder, place, name in sorted(named, key=lambda row: row[2].casefold()):
