@@ -19,9 +19,9 @@ from tools.mini.guides import GUIDES
 from tools.mini.joints import Finder, JointTask
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import LORA_STYLES
-from tools.mini.stages import EVEN, Options, note, quick, say, sources
+from tools.mini.stages import EVEN, Options, conditioner, finish, note, quick, say, sources
 from tools.mini.style_lora import save_lora, style_scenes, with_lora
-from tools.mini.text import Conditioner, load_text_encoder, load_tokenizer
+from tools.mini.text import load_text_encoder, load_tokenizer
 from tools.mini.train import load_average, train
 from tools.mini.unet import UnetTask
 from tools.mini.upscaler import (
@@ -77,8 +77,7 @@ def load_denoiser(folder: Path) -> UNet2DConditionModel:
 
 def _control(team: Team, options: Options, folder: Path, kind: str, size: str) -> None:
     torch.manual_seed(0)
-    words = load_text_encoder(options.root / "text_encoder").to(options.device)
-    condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
+    condition = conditioner(options)
     denoiser = load_denoiser(folder).to(options.device)
     task = ControlTask(
         new_control(denoiser),
@@ -98,17 +97,14 @@ def control(options: Options, folder: Path, kind: str, size: str) -> None:
     """
     run_team(options.workers, _control, options, folder, kind, size)
     trained = new_control(load_denoiser(folder))
-    step, samples, seconds = load_average(options.run(f"control-{kind}"), trained)
-    figures: dict[str, object] = {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)}
-    note(options.root, f"control-{kind}", figures)
+    figures = finish(options, f"control-{kind}", trained)
     strengthen(trained)
     export_control(trained, folder, kind, figures)
 
 
 def _lora(team: Team, options: Options, folder: Path, style: str) -> None:
     torch.manual_seed(0)
-    words = load_text_encoder(options.root / "text_encoder").to(options.device)
-    condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
+    condition = conditioner(options)
     eye = load_vae(options.root / "vae").to(options.device)
     scenes = style_scenes(style, LARGE[0], LORA_SCENES, lambda pictures: encode(eye, pictures, 2))
     learning = with_lora(quick(load_denoiser(folder).to(options.device), options))
@@ -124,8 +120,7 @@ def lora(options: Options, folder: Path, style: str) -> None:
     """Train a LoRA of `style` on the model in `folder` and put it there; the first of all in kohya's format too."""
     run_team(options.workers, _lora, options, folder, style)
     learnt = with_lora(load_denoiser(folder))
-    step, samples, seconds = load_average(options.run(_run_of(style)), learnt)
-    note(options.root, _run_of(style), {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
+    finish(options, _run_of(style), learnt)
     preview(folder, save_lora(learnt, folder / "lora", style))
     if style == LORA_STYLES[0]:
         save_lora(learnt, folder / "lora" / "kohya", style, kohya=True)
@@ -133,8 +128,7 @@ def lora(options: Options, folder: Path, style: str) -> None:
 
 def _few_steps(team: Team, options: Options, folder: Path) -> None:
     torch.manual_seed(0)
-    words = load_text_encoder(options.root / "text_encoder").to(options.device)
-    condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
+    condition = conditioner(options)
     learning, teacher = (quick(load_denoiser(folder).to(options.device), options) for _ in range(2))
     latents = sources(team, options, "large")
     task = FewStepsTask(with_lora(learning, few_steps_lora.RANK), teacher, latents, condition, options.batch)
@@ -145,8 +139,7 @@ def few_steps(options: Options, folder: Path) -> None:
     """Distil the model in `folder` into a LoRA that draws in four steps without guidance, and put it there."""
     run_team(options.workers, _few_steps, options, folder)
     learnt = with_lora(load_denoiser(folder), few_steps_lora.RANK)
-    step, samples, seconds = load_average(options.run("few-steps"), learnt)
-    note(options.root, "few-steps", {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
+    finish(options, "few-steps", learnt)
     file = save_lora(learnt, folder / "lora", "few steps", told=few_steps_lora.TOLD)
     preview(folder, file, few_steps_lora.STEPS)
 
@@ -164,8 +157,7 @@ def embedding(options: Options, folder: Path) -> None:
     """Teach the model in `folder` a word, and put its vectors there."""
     run_team(options.workers, _embedding, options, folder)
     learnt = extend(load_text_encoder(options.root / "text_encoder"), load_tokenizer(options.root / "tokenizer"))
-    step, samples, seconds = load_average(options.run("embedding"), learnt)
-    note(options.root, "embedding", {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
+    finish(options, "embedding", learnt)
     save_word(learnt.vectors, folder / "embeddings")
 
 

@@ -49,8 +49,7 @@ def new_transformer() -> SD3Transformer2DModel:
 def first_reader(encoder: CLIPTextModel) -> CLIPTextModelWithProjection:
     """The encoder of the first family with a projection that changes nothing."""
     reader = CLIPTextModelWithProjection(encoder.config)
-    weights = {name: value for name, value in encoder.state_dict().items() if name in reader.state_dict()}
-    known = weights or {f"text_model.{name}": value for name, value in encoder.state_dict().items()}
+    known = {f"text_model.{name}": value for name, value in encoder.state_dict().items()}
     reader.load_state_dict({**known, "text_projection.weight": torch.eye(WIDTH)})
     return reader.eval().requires_grad_(False)
 

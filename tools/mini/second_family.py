@@ -8,9 +8,9 @@ import torch
 from tools.mini.export import write_preview
 from tools.mini.flow import FlowTask, assemble_flow, new_transformer
 from tools.mini.parallel import Team, run_team
-from tools.mini.stages import Options, note, say, sources
-from tools.mini.text import Conditioner, load_text_encoder, load_tokenizer
-from tools.mini.train import load_average, train
+from tools.mini.stages import Options, conditioner, finish, say, sources
+from tools.mini.text import load_text_encoder, load_tokenizer
+from tools.mini.train import train
 from tools.mini.vae import load_vae
 
 #: What the studio starts with; Defaults of studio/request.py.
@@ -59,9 +59,7 @@ weights went in. Remake it with `python -m tools.mini flow`. Weights and card ar
 def _flow(team: Team, options: Options, size: str) -> None:
     torch.manual_seed(0)
     latents = sources(team, options, size)
-    words = load_text_encoder(options.root / "text_encoder").to(options.device)
-    condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
-    task = FlowTask(new_transformer(), latents, condition, options.batch)
+    task = FlowTask(new_transformer(), latents, conditioner(options), options.batch)
     start = options.run("flow-small") if size == "large" else None
     train(task, options.plan(muon=True), team, options.run(f"flow-{size}"), start=start, report=say)
 
@@ -75,10 +73,8 @@ def write_flow(options: Options, folder: Path, sizes: tuple[str, ...]) -> None:
     """Export the averaged weights of the last of `sizes` that has been trained, as a diffusers folder in fp16."""
     transformer = new_transformer()
     for size in sizes:
-        checkpoint = options.run(f"flow-{size}")
-        if checkpoint.exists():
-            step, samples, seconds = load_average(checkpoint, transformer)
-            note(options.root, checkpoint.stem, {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
+        if options.run(f"flow-{size}").exists():
+            finish(options, f"flow-{size}", transformer)
     words, eye = load_text_encoder(options.root / "text_encoder"), load_vae(options.root / "vae")
     tokenizer = load_tokenizer(options.root / "tokenizer")
     pipeline = assemble_flow(eye, words, tokenizer, transformer.eval())

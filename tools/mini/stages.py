@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from torch import nn
 
 from tools.mini.captions import caption
 from tools.mini.data import (
@@ -99,6 +100,20 @@ def note(root: Path, stage: str, figures: dict[str, object]) -> None:
     say(f"{stage}: {figures}")
 
 
+def conditioner(options: Options) -> Conditioner:
+    """The words, frozen, for training."""
+    words = load_text_encoder(options.root / "text_encoder").to(options.device)
+    return Conditioner(load_tokenizer(options.root / "tokenizer"), words)
+
+
+def finish(options: Options, name: str, model: nn.Module, seen: str = "samples") -> dict[str, object]:
+    """Put the averaged parameters of the run `name` into `model`; notes and returns how long it was trained."""
+    step, samples, seconds = load_average(options.run(name), model)
+    figures: dict[str, object] = {"steps": step, seen: samples, "minutes": round(seconds / 60, 1)}
+    note(options.root, name, figures)
+    return figures
+
+
 def data(options: Options, size: str, count: int) -> None:
     """Render `count` pictures of all kinds of scenes, half as many of simple ones, and a quarter of people."""
     render_all(options.root, BUCKETS[size], count, options.workers)
@@ -141,9 +156,8 @@ def decoder(options: Options) -> None:
     run_team(options.workers, _decoder, options)
     model = load_vae(options.root / "vae")
     before = fingerprint(model)
-    step, samples, seconds = load_average(options.run("decoder"), model)
+    finish(options, "decoder", model, "crops")
     assert fingerprint(model) == before
-    note(options.root, "decoder", {"steps": step, "crops": samples, "minutes": round(seconds / 60, 1)})
     note(options.root, "psnr", dict(reconstruction_report(model)))
     model.save_pretrained(options.root / "vae")
 
@@ -163,8 +177,7 @@ def text(options: Options) -> None:
     tokenizer = make_tokenizer(options.root / "tokenizer")
     run_team(options.workers, _text, options)
     reader = Reader(new_text_encoder(tokenizer))
-    step, samples, seconds = load_average(options.run("text"), reader)
-    note(options.root, "text", {"steps": step, "captions": samples, "minutes": round(seconds / 60, 1)})
+    finish(options, "text", reader, "captions")
     note(options.root, "reading", dict(reading_report(reader.eval(), tokenizer)))
     reader.encoder.save_pretrained(frozen)
 
@@ -185,8 +198,7 @@ def sources(team: Team, options: Options, size: str, people: bool = False) -> li
 def _unet(team: Team, options: Options, size: str) -> None:
     torch.manual_seed(0)
     latents = sources(team, options, size)
-    words = load_text_encoder(options.root / "text_encoder").to(options.device)
-    condition = Conditioner(load_tokenizer(options.root / "tokenizer"), words)
+    condition = conditioner(options)
     grown, checkpoint = options.run("unet-grown"), options.run(f"unet-{size}")
     plan = options.plan(muon=True)
     denoiser = new_unet(CHANNELS[size])
@@ -258,8 +270,7 @@ def write(options: Options, folder: Path, sizes: tuple[str, ...]) -> None:
         checkpoint = options.run(f"unet-{size}")
         if checkpoint.exists():
             denoiser = new_unet(CHANNELS[size])
-            step, samples, seconds = load_average(checkpoint, denoiser)
-            note(options.root, checkpoint.stem, {"steps": step, "samples": samples, "minutes": round(seconds / 60, 1)})
+            finish(options, checkpoint.stem, denoiser)
     pipeline = assemble(
         load_vae(options.root / "vae"),
         load_text_encoder(options.root / "text_encoder"),
