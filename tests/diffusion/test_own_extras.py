@@ -7,26 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from studio.catalog import Catalog
-from studio.diffusion.local import LocalEngine
-from studio.engine import EngineOptions
-from studio.plan import resolve
-from studio.presets import Presets
-from studio.request import GenerationRequest, GenerationResult
-from studio.settings import EMBEDDED, PRESETS
-from tests.resolved import drawn, pixels
+from studio.request import GenerationResult
+from tests.diffusion.embedded import Studio
+from tests.resolved import pixels
 
 PROMPTS = ("a red car in a city at night", "a yellow tree in a meadow", "a blue house in the snow, watercolor")
-
-
-class Studio:
-    def __init__(self) -> None:
-        self.catalog, self.presets = Catalog(EMBEDDED), Presets(PRESETS)
-        self.engine = LocalEngine(EngineOptions(EMBEDDED, device="cpu", threads=2, preview_every=0))
-
-    def draw(self, **asked: object) -> GenerationResult:
-        request = GenerationRequest.model_validate({"width": 256, "height": 256, **asked})
-        return drawn(self.engine, resolve(request, catalog=self.catalog, presets=self.presets))
 
 
 @pytest.fixture(scope="module")
