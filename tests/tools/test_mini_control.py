@@ -9,7 +9,7 @@ import torch
 from diffusers import ControlNetModel
 
 from tools.mini import data, unet
-from tools.mini.control import STRENGTH, ControlTask, new_control, strengthen
+from tools.mini.control import STRENGTH, ControlTask, begun_control, new_control, strengthen
 from tools.mini.control_grade import follows
 from tools.mini.data import SMALL, Latents, encode_shards, render_shards
 from tools.mini.guides import GUIDES, by_hand, line_drawing, pose, scribble, skeleton
@@ -141,5 +141,10 @@ def test_an_untaught_control_changes_nothing_and_a_taught_one_helps(
         torch.testing.assert_close(
             control(noisy, batch.times, words, batch.guides).mid_block_res_sample, STRENGTH * led
         )
-    control.save_pretrained(tmp_path / "control")
-    assert isinstance(ControlNetModel.from_pretrained(tmp_path / "control"), ControlNetModel)
+    control.save_pretrained(tmp_path / "controlnet" / "scribble")
+    assert isinstance(ControlNetModel.from_pretrained(tmp_path / "controlnet" / "scribble"), ControlNetModel)
+    with torch.no_grad():
+        begun = begun_control(denoiser, tmp_path, "pose")
+        torch.testing.assert_close(begun(noisy, batch.times, words, batch.guides).mid_block_res_sample, led)
+        fresh = begun_control(denoiser, tmp_path / "nowhere", "pose")
+        assert not fresh(noisy, batch.times, words, batch.guides).mid_block_res_sample.any()

@@ -10,9 +10,11 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from tools.mini.data import SMALL
 from tools.mini.flow import FlowTask, OneForAll, Reading, assemble_flow, new_transformer
 from tools.mini.parallel import Team
+from tools.mini.second_family import adopt_flow, write_flow
+from tools.mini.stages import Options
 from tools.mini.style_lora import style_scenes
 from tools.mini.text import Conditioner, make_tokenizer, new_text_encoder, token_ids
-from tools.mini.train import Plan, train
+from tools.mini.train import Plan, load_average, train
 from tools.mini.vae import encode, new_vae
 
 TEXTS = ["a red car", "two blue fish at night, in watercolor"]
@@ -72,3 +74,26 @@ def test_it_learns_and_its_folder_draws_in_a_stock_pipeline(
     drawn = pipeline(TEXTS[0], width=128, height=128, num_inference_steps=2, output_type="np").images[0]
     assert drawn.shape == (128, 128, 3)
     assert drawn.std() > 0.01
+
+
+def test_a_fresh_clone_goes_on_with_what_is_there(
+    words: tuple[CLIPTokenizer, CLIPTextModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, encoder = words
+    first, second = (Options(root=tmp_path / name) for name in ("first", "second"))
+    tokenizer.save_pretrained(first.root / "tokenizer")
+    encoder.save_pretrained(first.root / "text_encoder")
+    new_vae().save_pretrained(first.root / "vae")
+    eye = new_vae((16, 16, 16)).eval()
+    scenes = style_scenes("blueprint", SMALL[0], 4, lambda pictures: encode(eye, pictures))
+    task = FlowTask(new_transformer(), [scenes], Conditioner(tokenizer, encoder), 2)
+    train(task, Plan(2e-3, steps=4, muon=True), Team(), first.run("flow-large"), report=lambda _: None)
+    monkeypatch.setattr("tools.mini.second_family.write_preview", lambda *_: None)
+    write_flow(first, tmp_path / "mini-flow", ("small", "large"))
+    adopt_flow(second, tmp_path / "mini-flow")
+    trained, again = new_transformer(), new_transformer()
+    seen = [
+        load_average(options.run("flow-large"), model)[:2] for options, model in ((first, trained), (second, again))
+    ]
+    assert seen == [(4, 8), (4, 8)]
+    torch.testing.assert_close(again.state_dict(), trained.state_dict(), atol=1e-3, rtol=1e-3)  # fp16 lay between

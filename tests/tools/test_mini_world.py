@@ -75,7 +75,7 @@ def test_scenes_of_people_show_one_or_two_in_poses_with_names_and_without() -> N
     assert 0.4 < np.mean([thing.pose == FREE_POSE for thing in people]) < 0.6
     assert {thing.pose for thing in people} == {*POSES, FREE_POSE}
     assert all(thing.color != scene.plain for thing, scene in zip(people, scenes, strict=True))
-    assert str(Bucket(256, 256, people=True)) == "256x256-people"
+    assert str(Bucket(256, 256, "people")) == "256x256-people"
 
 
 def test_a_seed_gives_the_same_scene_picture_and_caption_in_another_process() -> None:

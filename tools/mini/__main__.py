@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tools.mini import extras, second_family, stages
-from tools.mini.grade import Look
+from tools.mini.grading import Size, give_grade
 from tools.mini.guides import GUIDES
+from tools.mini.painter import Look
 from tools.mini.scene import LORA_STYLES
 from tools.mini.stages import Options
 
@@ -55,8 +56,10 @@ def main() -> None:
     wanted = ALL if given.stage == "all" else (given.stage,)
     look = Look(given.side, given.steps)
     sizes = (given.size,) if given.size else SIZES
+    beside = given.out.with_name(f"{given.out.name}-flow")
     if "adopt" in wanted:
         stages.adopt(options(given), given.out)
+        second_family.adopt_flow(options(given), beside)
     if "data" in wanted:
         for size in sizes:
             stages.data(options(given), size, given.pictures[SIZES.index(size)])
@@ -87,7 +90,6 @@ def main() -> None:
     if "embedding" in wanted:
         extras.embedding(options(given, minutes=3, batch=4, learning_rate=5e-3, cooldown=0.5, ema=0.99), given.out)
     if "flow" in wanted:
-        beside = given.out.with_name(f"{given.out.name}-flow")
         for size in sizes:
             minutes, batch = {"small": (30, 16), "large": (60, 8)}[size]
             second_family.flow(options(given, minutes=minutes, batch=batch, learning_rate=1e-3, cooldown=0.5), size)
@@ -95,7 +97,7 @@ def main() -> None:
     if "judge" in wanted:
         stages.judge(options(given, minutes=15, batch=32, learning_rate=1e-3, cooldown=0.5))
     if "grade" in wanted:
-        stages.give_grade(options(given), given.out, given.prompts, given.seeds, look)
+        give_grade(options(given), given.out, Size().at_most(given.prompts, given.seeds), look)
     if "finder" in wanted:
         extras.finder(options(given, minutes=6, batch=16, learning_rate=2e-3, cooldown=0.5))
     if "follow" in wanted:

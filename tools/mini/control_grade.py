@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tools.mini.captions import caption
 from tools.mini.data import SEED
 from tools.mini.export import load_pipeline
-from tools.mini.grade import Look
 from tools.mini.guides import skeleton
 from tools.mini.joints import Finder, correct, find
+from tools.mini.painter import Look
 from tools.mini.render import render
 from tools.mini.scene import Scene, sample_held_out
 

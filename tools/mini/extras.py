@@ -8,15 +8,15 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from tools.mini import few_steps as few_steps_lora
-from tools.mini.control import ControlTask, new_control, strengthen
+from tools.mini.control import ControlTask, begun_control, new_control, strengthen
 from tools.mini.control_grade import Following, draw_guided, grade_guide
 from tools.mini.data import LARGE, SIMPLE, SMALL, Pictures, held_out_pictures, render_shards
 from tools.mini.embedding import WordTask, extend, mood_scenes, save_word
 from tools.mini.export import export_control, load_pipeline
 from tools.mini.few_steps import FewStepsTask
-from tools.mini.grade import Look, sheet
 from tools.mini.guides import GUIDES
 from tools.mini.joints import Finder, JointTask
+from tools.mini.painter import Look, save, sheet
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import LORA_STYLES
 from tools.mini.stages import EVEN, Options, conditioner, finish, note, quick, say, sources
@@ -62,9 +62,7 @@ def grade_control(options: Options, folder: Path, kind: str, count: int, look: L
         load_average(options.run("finder"), eye)
         eye.eval()
     result, rows = grade_guide(folder, kind, count, look, say, eye, plain)
-    path = options.root / "grids" / f"{folder.name}-{kind}-{look.side}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(sheet(rows, 4), cv2.COLOR_RGB2BGR))
+    save(options.root / "grids" / f"{folder.name}-{kind}-{look.side}.png", sheet(rows, 4))
     note(options.root, f"follows-{kind}", {"pictures": count, **asdict(result)})
     return result
 
@@ -80,7 +78,7 @@ def _control(team: Team, options: Options, folder: Path, kind: str, size: str) -
     condition = conditioner(options)
     denoiser = load_denoiser(folder).to(options.device)
     task = ControlTask(
-        new_control(denoiser),
+        begun_control(denoiser, folder, kind),
         quick(denoiser, options),
         GUIDES[kind],
         sources(team, options, size, people=kind == "pose"),

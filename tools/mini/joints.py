@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tools.mini.data import SEED, SHARD, Pictures, again
-from tools.mini.grade import SIDE, Block, roughened
+from tools.mini.judge import SIDE, Block, roughened
 from tools.mini.poses import Keypoints
 from tools.mini.render import drawing
 from tools.mini.vae import to_tensor

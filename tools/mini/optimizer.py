@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 BETAS = (0.9, 0.99)
-ENDS = ("conv_in.", "conv_out.")
-"""The first and last layers, whose inputs or outputs are latents: Muon is for what lies between."""
+ENDS = ("conv_in.", "conv_out.", "heads.", "cells.")
+"""The first and last layers, whose inputs or outputs are latents or classes: Muon is for what lies between."""
 
 
 class Optimizer(Protocol):

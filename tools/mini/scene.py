@@ -206,6 +206,15 @@ def sample_simple(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) ->
             return scene
 
 
+def sample_close(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> Scene:
+    """Draw a simple scene whose one subject stands in the middle at its usual size, so that a window around it hides
+    nothing that the words say."""
+    while True:
+        scene = sample_simple(rng, styles)
+        if len(scene.things) == 1 and scene.position is None and scene.size is None:
+            return scene
+
+
 def sample_held_out(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> Scene:
     """Draw a scene to grade on: it holds a combination that `sample_scene` never yields."""
     while True:

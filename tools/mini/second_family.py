@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import torch
+from diffusers import SD3Transformer2DModel
 
 from tools.mini.export import write_preview
 from tools.mini.flow import FlowTask, assemble_flow, new_transformer
 from tools.mini.parallel import Team, run_team
-from tools.mini.stages import Options, conditioner, finish, say, sources
+from tools.mini.stages import Options, conditioner, finish, note, say, sources, take_over
 from tools.mini.text import load_text_encoder, load_tokenizer
 from tools.mini.train import train
 from tools.mini.vae import load_vae
@@ -67,6 +68,15 @@ def _flow(team: Team, options: Options, size: str) -> None:
 def flow(options: Options, size: str) -> None:
     """Train the transformer on the small pictures, or go on with the large ones."""
     run_team(options.workers, _flow, options, size)
+
+
+def adopt_flow(options: Options, folder: Path) -> None:
+    """Take the exported second model over, so that a fresh clone trains it on; `stages.adopt` comes first."""
+    transformer = SD3Transformer2DModel.from_pretrained(folder / "transformer", torch_dtype=torch.float32)
+    done = json.loads((folder / "training.json").read_text())
+    for name, figures in done.items():
+        note(options.root, name, figures)
+    take_over(options, "flow-large", transformer, done["flow-large"])
 
 
 def write_flow(options: Options, folder: Path, sizes: tuple[str, ...]) -> None:

@@ -3,10 +3,9 @@
 import json
 import math
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
@@ -15,6 +14,8 @@ from torch import nn
 
 from tools.mini.captions import caption
 from tools.mini.data import (
+    CLOSE,
+    JUDGED,
     LARGE,
     PEOPLE,
     SEED,
@@ -23,12 +24,14 @@ from tools.mini.data import (
     Latents,
     Pictures,
     encode_shards,
+    map_shards,
     render_all,
     render_shards,
 )
 from tools.mini.export import assemble, export, load_pipeline
-from tools.mini.grade import Grade, Judge, JudgeTask, Look, draw, grade, sheet
 from tools.mini.grow import grow, is_outer
+from tools.mini.judge import Judge, JudgeTask
+from tools.mini.painter import Look, Wish, draw, save, sheet
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import sample_held_out
 from tools.mini.text import (
@@ -49,11 +52,12 @@ from tools.mini.vae import VaeTask, encode, fingerprint, load_vae, new_vae, reco
 BUCKETS = {"small": SMALL, "large": LARGE}
 CHANNELS = {"small": SMALL_CHANNELS, "large": (SMALL_CHANNELS[0], *SMALL_CHANNELS)}
 # Four times the pixels show through more noise: shapes are decided at later steps.
-FOCUS = {"small": Focus(), "large": Focus(steps=(1.5, 1.0))}
+FOCUS = {"small": Focus(), "large": Focus(steps=(1.5, 1.0), close=0.7)}
 EVEN = Focus(subject=0.0, steps=None)
 # An outer level that saw mostly noise draws grain: strokes and edges are decided at the clearer half of the steps.
 DETAIL = Focus(subject=1.0, steps=(-0.2, 1.0), simple=0.3)
 OUTER_STEPS = 200
+JUDGED_SCENES = 30_000
 # What is trained on the finished model brings its own figures.
 OF_THE_MODEL = ("text", "reading", "vae", "psnr", "decoder", "unet-small", "unet-large")
 
@@ -96,6 +100,7 @@ def note(root: Path, stage: str, figures: dict[str, object]) -> None:
     """Keep a stage's figures for the model card and the log."""
     path = root / "figures.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
+    root.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**kept, stage: figures}, indent=1))
     say(f"{stage}: {figures}")
 
@@ -115,10 +120,13 @@ def finish(options: Options, name: str, model: nn.Module, seen: str = "samples")
 
 
 def data(options: Options, size: str, count: int) -> None:
-    """Render `count` pictures of all kinds of scenes, half as many of simple ones, and a quarter of people."""
+    """Render `count` pictures of all kinds of scenes, half as many of simple ones and a quarter of people; of the large
+    size as many windows around subjects, too."""
     render_all(options.root, BUCKETS[size], count, options.workers)
     render_shards(options.root, SIMPLE[size], count // 2, options.workers)
     render_shards(options.root, PEOPLE[size], count // 4, options.workers)
+    if size == "large":
+        render_shards(options.root, CLOSE, count, options.workers)
 
 
 def _vae(team: Team, options: Options) -> None:
@@ -187,7 +195,7 @@ def sources(team: Team, options: Options, size: str, people: bool = False) -> li
     model = load_vae(options.root / "vae").to(options.device)
     encoder = fingerprint(model)
     # A denoiser that no longer sees small pictures forgets them: they stay in, and cost little.
-    every = (*BUCKETS[size], SIMPLE[size], *([SMALL[0]] if size == "large" else []))
+    every = (*BUCKETS[size], SIMPLE[size], *([SMALL[0], CLOSE] if size == "large" else []))
     buckets = (PEOPLE[size],) if people else every
     for bucket in buckets:
         encode_shards(options.root, bucket, encoder, lambda batch: encode(model, batch), (team.rank, team.size))
@@ -231,24 +239,16 @@ def unet(options: Options, size: str) -> None:
 
 def _judge(team: Team, options: Options) -> None:
     torch.manual_seed(0)
-    pictures = [Pictures(options.root, bucket) for bucket in (SMALL[0], SIMPLE["small"])]
-    task = JudgeTask(Judge(), pictures, options.batch)
-    train(task, options.plan(), team, options.run("judge"), report=say)
+    map_shards(options.root, JUDGED, (team.rank, team.size))
+    team.wait()
+    task = JudgeTask(Judge(), Pictures(options.root, JUDGED), options.batch)
+    train(task, options.plan(muon=True), team, options.run("judge"), report=say)
 
 
 def judge(options: Options) -> None:
-    """Train the network that grades the pictures."""
+    """Train the network that grades the pictures, on scenes of its own."""
+    render_shards(options.root, JUDGED, JUDGED_SCENES, options.workers)
     run_team(options.workers, _judge, options)
-
-
-def give_grade(options: Options, folder: Path, prompts: int, seeds: int, look: Look) -> Grade:
-    """Grade the exported model; the table is printed and kept with its figures in `grade.json`."""
-    referee = Judge()
-    load_average(options.run("judge"), referee)
-    result = grade(load_pipeline(folder, options.device), referee.eval().to(options.device), prompts, seeds, say, look)
-    (options.root / "grade.json").write_text(json.dumps(asdict(result), indent=1))
-    say(result.table())
-    return result
 
 
 def grid(options: Options, folder: Path, count: int, path: Path, look: Look) -> list[str]:
@@ -256,9 +256,8 @@ def grid(options: Options, folder: Path, count: int, path: Path, look: Look) -> 
     rng = np.random.default_rng([SEED, 0x621D])
     scenes = [sample_held_out(rng) for _ in range(count)]
     prompts = [caption(scene, rng) for scene in scenes]
-    pictures = list(draw(load_pipeline(folder, options.device), prompts, 0, look))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(sheet(pictures, 8), cv2.COLOR_RGB2BGR))
+    wishes = [Wish(prompt, number) for number, prompt in enumerate(prompts)]
+    save(path, sheet(list(draw(load_pipeline(folder, options.device), wishes, look)), 8))
     for number, prompt in enumerate(prompts):
         say(f"{number:2} {prompt}")
     return prompts
@@ -299,10 +298,14 @@ def adopt(options: Options, folder: Path) -> None:
     denoiser = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float32)
     size = next(size for size, channels in CHANNELS.items() if channels == tuple(denoiser.config["block_out_channels"]))
     done = figures[f"unet-{size}"]
-    average = MovingAverage(denoiser, options.ema)
-    state = State(denoiser, new_optimizer(denoiser, options.plan(muon=True)), average)
-    state.step, state.samples, state.seconds = done["steps"], done["samples"], done["minutes"] * 60
-    state.save(options.run(f"unet-{size}"))
+    take_over(options, f"unet-{size}", denoiser, done)
+
+
+def take_over(options: Options, name: str, model: nn.Module, done: dict[str, float]) -> None:
+    """Make `model` the checkpoint of the run `name`, `done` being what `finish` noted of its training."""
+    state = State(model, new_optimizer(model, options.plan(muon=True)), MovingAverage(model, options.ema))
+    state.step, state.samples, state.seconds = int(done["steps"]), int(done["samples"]), done["minutes"] * 60
+    state.save(options.run(name))
 
 
 def facts(figures: dict[str, dict[str, object]]) -> dict[str, str]:

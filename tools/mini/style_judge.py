@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tools.mini.data import SEED
-from tools.mini.grade import SIDE, roughened
+from tools.mini.judge import SIDE, roughened
 from tools.mini.render import render
 from tools.mini.scene import STYLES, sample_scene
 

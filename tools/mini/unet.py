@@ -37,12 +37,14 @@ class Focus:
 
     A latent cell within a subject weighs 1 + `subject` times as much as one outside. Steps of noise are drawn around
     those where shapes are decided: `steps` is the mean and the deviation of their logit, but a fifth is drawn evenly.
-    `simple` is the share of the training steps that take simple scenes.
+    `close` is the share of the training steps that take windows around a subject, `simple` the share of the others that
+    take simple scenes.
     """
 
     subject: float = 4.0
     steps: tuple[float, float] | None = (1.0, 0.8)
     simple: float = 0.5
+    close: float = 0.0
 
 
 def new_unet(channels: tuple[int, ...] = CHANNELS) -> UNet2DConditionModel:
@@ -117,8 +119,10 @@ class UnetTask:
         focus: Focus | None = None,
     ) -> None:
         self.model = model
-        self.latents = [source for source in latents if not source.bucket.simple]
-        self.simple = [source for source in latents if source.bucket.simple]
+        self.simple, self.close = (
+            [source for source in latents if source.bucket.kind == kind] for kind in ("simple", "close")
+        )
+        self.latents = [source for source in latents if source not in self.simple + self.close]
         self.focus = focus or Focus()
         self.condition = condition
         self.batch = batch
@@ -131,6 +135,8 @@ class UnetTask:
     def bucket(self, step: int) -> Source:
         """The same picture size for the whole team in one step: mostly the square one, else one of the others."""
         rng = np.random.default_rng([SEED, self.seed, step])
+        if self.close and rng.random() < self.focus.close:
+            return self.close[int(rng.integers(len(self.close)))]
         if self.simple and rng.random() < self.focus.simple:
             return self.simple[int(rng.integers(len(self.simple)))]
         if len(self.latents) == 1 or rng.random() < SQUARE_STEPS:
