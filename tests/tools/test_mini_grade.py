@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tools.mini import data
 from tools.mini.captions import caption
 from tools.mini.copies import closest_pairs, nearest
-from tools.mini.data import CLOSE, JUDGED, LARGE, SMALL, Pictures, map_shards, render_shards
+from tools.mini.data import CLOSE, JUDGED, LARGE, SMALL, Bucket, Pictures, map_shards, render_shards
 from tools.mini.grade import BOTH, bare, grade_negatives, hits, present, shares, unstyled
 from tools.mini.grading import BARS, Size, table
 from tools.mini.judge import CELLS, UNSURE, Judge, JudgeTask, covers, verdicts
@@ -112,15 +112,21 @@ def test_the_judge_learns_in_a_few_steps(root: Path) -> None:
     assert features.shape == (8, 256)
 
 
-def test_a_window_shows_the_whole_subject_at_the_size_it_has_in_the_large_picture(root: Path) -> None:
-    for index in range(6):
-        scene, picture = data.draw(CLOSE, 0, index)
-        cells = data.subject_map(CLOSE, 0, index)
-        assert picture.shape == (160, 160, 3)
-        assert len(scene.things) == 1
-        assert cells.shape == (40, 40)
-        whole = coverage(scene, data.again(CLOSE, 0, index)[1], LARGE[0].width, LARGE[0].height, data.CELL)
-        assert cells.astype(int).sum() > 0.98 * whole.astype(int).sum()
+@pytest.mark.parametrize("bucket", CLOSE, ids=str)
+def test_a_window_shows_whole_subjects_at_the_size_they_have_in_the_large_picture(root: Path, bucket: Bucket) -> None:
+    seen, there = [], []
+    for index in range(16):
+        scene, picture = data.draw(bucket, 0, index)
+        cells = data.subject_map(bucket, 0, index).astype(int)
+        assert picture.shape == (bucket.height, bucket.width, 3)
+        assert cells.shape == (bucket.height // data.CELL, bucket.width // data.CELL)
+        assert sum(thing.count for thing in scene.things) == (2 if bucket.kind == "pair" else 1)
+        whole = coverage(scene, data.again(bucket, 0, index)[1], LARGE[0].width, LARGE[0].height, data.CELL).astype(int)
+        seen.append(cells.sum())
+        there.append(whole.sum())
+    shares = np.array(seen) / np.array(there)
+    assert shares.min() > 0.94
+    assert shares.mean() > 0.99
 
 
 def test_the_nearest_training_picture_is_found_and_shown(root: Path) -> None:

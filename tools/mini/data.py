@@ -22,6 +22,7 @@ from tools.mini.scene import (
     Thing,
     sample_close,
     sample_held_out,
+    sample_pair,
     sample_people,
     sample_scene,
     sample_simple,
@@ -31,9 +32,9 @@ SHARD = 500
 SEED = 20_261
 
 
-Kind = Literal["", "simple", "people", "close", "judged"]
+Kind = Literal["", "simple", "people", "close", "judged", "pair"]
 """All scenes; to learn shapes from; poses; shapes once more, in windows of large pictures around the one subject of a
-scene; and scenes in every style, the LoRAs' too, for the judge to learn from."""
+scene; scenes in every style, the LoRAs' too, for the judge to learn from; and windows around two subjects."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SAMPLERS: dict[Kind, Callable[[np.random.Generator], Scene]] = {
     "": sample_scene,
@@ -41,7 +42,9 @@ SAMPLERS: dict[Kind, Callable[[np.random.Generator], Scene]] = {
     "people": sample_people,
     "close": sample_close,
     "judged": partial(sample_scene, styles=STYLES + LORA_STYLES),
+    "pair": sample_pair,
 }
+WINDOWS: tuple[Kind, ...] = ("close", "pair")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ CELL = 4
 SMALL = (Bucket(128, 128), Bucket(160, 96), Bucket(96, 160))
 LARGE = (Bucket(256, 256), Bucket(320, 192), Bucket(192, 320))
 SIMPLE = {"small": Bucket(128, 128, kind="simple"), "large": Bucket(256, 256, kind="simple")}
-CLOSE = Bucket(160, 160, kind="close")
+CLOSE = (Bucket(160, 160, kind="close"), Bucket(224, 128, kind="pair"))
 JUDGED = Bucket(128, 128, kind="judged")
 PEOPLE = {"small": Bucket(128, 128, kind="people"), "large": Bucket(256, 256, kind="people")}
 SQUARE_SHARE = 0.7
@@ -100,7 +103,7 @@ def again(bucket: Bucket, shard: int, index: int) -> tuple[Scene, np.random.Gene
 
 
 def _window(bucket: Bucket, shard: int, index: int) -> tuple[slice, slice, NDArray[np.uint8]]:
-    """Rows and columns, in latent cells of the large picture, that a close one shows; and its subject in them."""
+    """Rows and columns, in latent cells of the large picture, that a window shows; and its subjects in them."""
     scene, rng = again(bucket, shard, index)
     whole = coverage(scene, rng, LARGE[0].width, LARGE[0].height, CELL)
     cuts = []
@@ -114,7 +117,7 @@ def _window(bucket: Bucket, shard: int, index: int) -> tuple[slice, slice, NDArr
 
 def draw(bucket: Bucket, shard: int, index: int) -> tuple[Scene, NDArray[np.uint8]]:
     scene, rng = again(bucket, shard, index)
-    if bucket.kind != "close":
+    if bucket.kind not in WINDOWS:
         return scene, render(scene, rng, bucket.width, bucket.height).image
     rows, columns, _ = _window(bucket, shard, index)
     image = render(scene, rng, LARGE[0].width, LARGE[0].height).image
@@ -123,7 +126,7 @@ def draw(bucket: Bucket, shard: int, index: int) -> tuple[Scene, NDArray[np.uint
 
 def subject_map(bucket: Bucket, shard: int, index: int) -> NDArray[np.uint8]:
     """How much of each latent cell of one stored picture its subjects take: 0…255, (H/4, W/4)."""
-    if bucket.kind == "close":
+    if bucket.kind in WINDOWS:
         return _window(bucket, shard, index)[2]
     scene, rng = again(bucket, shard, index)
     return coverage(scene, rng, bucket.width, bucket.height, CELL)

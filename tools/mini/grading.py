@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tools.mini.control_grade import grade_guide
 from tools.mini.copies import closest_pairs, nearest
 from tools.mini.data import LARGE, SIMPLE, Bucket, Pictures, held_out_pictures
+from tools.mini.export import write_card
 from tools.mini.grade import (
     BOTH,
     grade_lora,
@@ -31,7 +32,7 @@ from tools.mini.joints import Finder
 from tools.mini.judge import Judge
 from tools.mini.painter import Easel, Look, Wish, draw_all, save, sheet
 from tools.mini.scene import LORA_STYLES
-from tools.mini.stages import Options, say
+from tools.mini.stages import Options, facts, say
 from tools.mini.train import load_average
 from tools.mini.vae import load_vae, reconstruction_report
 
@@ -222,9 +223,10 @@ class Grading:
 
 
 def give_grade(options: Options, folder: Path, size: Size, look: Look) -> dict[str, Figures]:
-    """Grade the exported model; prints the table and puts it beside the weights if nothing was cut short."""
+    """Grade the exported model and print the table; if nothing was cut short, it goes into its card, too."""
     result = Grading(options, folder, size, look).grade()
     say(table(result))
     if (size, look) == (Size(), Look()):
         (folder / "grade.json").write_text(json.dumps(result, indent=1) + "\n")
+        write_card(folder, facts(json.loads((folder / "training.json").read_text())), table(result))
     return result

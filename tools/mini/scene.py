@@ -215,6 +215,15 @@ def sample_close(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> 
             return scene
 
 
+def sample_pair(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> Scene:
+    """Draw a scene of two subjects side by side at one height, so that a window around them is low."""
+    while True:
+        scene = (sample_simple if rng.random() < 0.6 else sample_scene)(rng, styles)
+        afoot = all(thing.name not in FLYING | SWIMMING for thing in scene.things)
+        if sum(thing.count for thing in scene.things) == 2 and (scene.plain is not None or afoot):
+            return scene
+
+
 def sample_held_out(rng: np.random.Generator, styles: tuple[str, ...] = STYLES) -> Scene:
     """Draw a scene to grade on: it holds a combination that `sample_scene` never yields."""
     while True:

@@ -52,7 +52,7 @@ from tools.mini.vae import VaeTask, encode, fingerprint, load_vae, new_vae, reco
 BUCKETS = {"small": SMALL, "large": LARGE}
 CHANNELS = {"small": SMALL_CHANNELS, "large": (SMALL_CHANNELS[0], *SMALL_CHANNELS)}
 # Four times the pixels show through more noise: shapes are decided at later steps.
-FOCUS = {"small": Focus(), "large": Focus(steps=(1.5, 1.0), close=0.7)}
+FOCUS = {"small": Focus(), "large": Focus(steps=(0.7, 1.3), simple=0.25, close=0.6)}
 EVEN = Focus(subject=0.0, steps=None)
 # An outer level that saw mostly noise draws grain: strokes and edges are decided at the clearer half of the steps.
 DETAIL = Focus(subject=1.0, steps=(-0.2, 1.0), simple=0.3)
@@ -126,7 +126,8 @@ def data(options: Options, size: str, count: int) -> None:
     render_shards(options.root, SIMPLE[size], count // 2, options.workers)
     render_shards(options.root, PEOPLE[size], count // 4, options.workers)
     if size == "large":
-        render_shards(options.root, CLOSE, count, options.workers)
+        for bucket in CLOSE:
+            render_shards(options.root, bucket, count // 2, options.workers)
 
 
 def _vae(team: Team, options: Options) -> None:
@@ -195,7 +196,7 @@ def sources(team: Team, options: Options, size: str, people: bool = False) -> li
     model = load_vae(options.root / "vae").to(options.device)
     encoder = fingerprint(model)
     # A denoiser that no longer sees small pictures forgets them: they stay in, and cost little.
-    every = (*BUCKETS[size], SIMPLE[size], *([SMALL[0], CLOSE] if size == "large" else []))
+    every = (*BUCKETS[size], SIMPLE[size], *([SMALL[0], *CLOSE] if size == "large" else []))
     buckets = (PEOPLE[size],) if people else every
     for bucket in buckets:
         encode_shards(options.root, bucket, encoder, lambda batch: encode(model, batch), (team.rank, team.size))

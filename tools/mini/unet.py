@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tools.mini.captions import caption
-from tools.mini.data import SEED, Bucket
+from tools.mini.data import SEED, WINDOWS, Bucket
 from tools.mini.scene import Scene
 from tools.mini.text import WIDTH, Conditioner, token_ids
 from tools.mini.train import step_noise
@@ -37,7 +37,7 @@ class Focus:
 
     A latent cell within a subject weighs 1 + `subject` times as much as one outside. Steps of noise are drawn around
     those where shapes are decided: `steps` is the mean and the deviation of their logit, but a fifth is drawn evenly.
-    `close` is the share of the training steps that take windows around a subject, `simple` the share of the others that
+    `close` is the share of the training steps that take windows around subjects, `simple` the share of the others that
     take simple scenes.
     """
 
@@ -120,7 +120,7 @@ class UnetTask:
     ) -> None:
         self.model = model
         self.simple, self.close = (
-            [source for source in latents if source.bucket.kind == kind] for kind in ("simple", "close")
+            [source for source in latents if source.bucket.kind in kinds] for kinds in (("simple",), WINDOWS)
         )
         self.latents = [source for source in latents if source not in self.simple + self.close]
         self.focus = focus or Focus()
