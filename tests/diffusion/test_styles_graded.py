@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,8 +14,10 @@ from studio.presets import Presets
 from studio.request import GenerationRequest
 from studio.settings import EMBEDDED, PRESETS
 from tests.resolved import drawn, pixels
+from tools.mini.data import Bucket, held_out_pictures
+from tools.mini.grade import hits
+from tools.mini.judge import Judge, likely, load_judge, verdicts
 from tools.mini.scene import STYLES
-from tools.mini.style_judge import StyleJudge, renders
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +33,8 @@ PROMPTS = ("a red sailboat on the sea", "a green tree in a meadow")
 
 
 @pytest.fixture(scope="module")
-def judge() -> StyleJudge:
-    cv2.setNumThreads(1)
-    return StyleJudge.taught(*renders(640, seed=0, times=3))
+def judge() -> Judge:
+    return load_judge()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def pictures() -> dict[str, list[NDArray[np.uint8]]]:
     made: dict[str, list[NDArray[np.uint8]]] = {}
     for name in ("", *SHOWN):
         for seed, prompt in enumerate(PROMPTS):
-            sizes = {"width": 128, "height": 128, "steps": 12, "seed": 10 * seed, "count": 4}
+            sizes = {"width": 256, "height": 256, "steps": 12, "seed": 10 * seed, "count": 4}
             asked = GenerationRequest.model_validate({"prompt": prompt, "styles": [name] if name else [], **sizes})
             for one in expand(resolve(asked, catalog=catalog, presets=presets)):
                 result = drawn(engine, one)
@@ -54,20 +54,19 @@ def pictures() -> dict[str, list[NDArray[np.uint8]]]:
     return made
 
 
-def test_the_judge_knows_the_styles_of_renders_it_has_not_seen(judge: StyleJudge) -> None:
-    unseen, styles = renders(240, seed=1)
-    right = judge.shares(unseen).argmax(1) == styles
-    assert right.mean() > 0.6
-    for style, _ in SHOWN.values():
-        assert right[styles == STYLES.index(style)].mean() > 0.65, style
+def test_the_judge_knows_renders_it_has_not_seen(judge: Judge) -> None:
+    scenes, pictures = held_out_pictures(Bucket(128, 128), 200, seed=5)
+    right = hits(verdicts(judge, pictures)[0], scenes)
+    for name in ("subject", "color", "count", "style", "place", "time", "plain"):
+        assert right[name].mean() > 0.97, name
 
 
 @pytest.mark.parametrize("preset", SHOWN)
 def test_a_preset_moves_the_graded_style_to_its_own(
-    judge: StyleJudge, pictures: dict[str, list[NDArray[np.uint8]]], preset: str
+    judge: Judge, pictures: dict[str, list[NDArray[np.uint8]]], preset: str
 ) -> None:
     style, more = SHOWN[preset]
-    with_it, plain = (judge.shares(pictures[name])[:, STYLES.index(style)].mean() for name in (preset, ""))
+    shares = {name: likely(judge, made, "style")[:, STYLES.index(style) + 1].mean() for name, made in pictures.items()}
+    with_it, plain = shares[preset], shares[""]
     assert with_it > plain + more
-    others = [judge.shares(pictures[name])[:, STYLES.index(style)].mean() for name in SHOWN if name != preset]
-    assert with_it > max(others)
+    assert with_it > max(shares[name] for name in SHOWN if name != preset)

@@ -95,7 +95,8 @@ def main() -> None:
             second_family.flow(options(given, minutes=minutes, batch=batch, learning_rate=1e-3, cooldown=0.5), size)
         second_family.write_flow(options(given), beside, SIZES)
     if "judge" in wanted:
-        stages.judge(options(given, minutes=15, batch=32, learning_rate=1e-3, cooldown=0.5))
+        judge = options(given, minutes=38, batch=64, learning_rate=2e-3, cooldown=0.6, ema=0.998)
+        stages.judge(judge, given.out.with_name("judge"))
     if "grade" in wanted:
         give_grade(options(given), given.out, Size().at_most(given.prompts, given.seeds), look)
     if "finder" in wanted:

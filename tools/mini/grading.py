@@ -29,7 +29,7 @@ from tools.mini.grade import (
 )
 from tools.mini.guides import GUIDES
 from tools.mini.joints import Finder
-from tools.mini.judge import Judge
+from tools.mini.judge import load_judge
 from tools.mini.painter import Easel, Look, Wish, draw_all, save, sheet
 from tools.mini.scene import LORA_STYLES
 from tools.mini.stages import Options, facts, say
@@ -135,9 +135,7 @@ class Grading:
         self.look = look
         name = f"{fingerprint(folder)}-{look.side}-{look.steps}-{size.prompts}x{size.seeds}"
         self.kept = options.root / "graded" / name
-        self.judge = Judge()
-        load_average(options.run("judge"), self.judge)
-        self.judge.eval().to(options.device)
+        self.judge = load_judge(folder.with_name("judge")).to(options.device)
 
     def easel(self, name: str) -> Easel:
         return Easel(self.folder, self.kept / name, self.look, self.options.device, self.options.workers)

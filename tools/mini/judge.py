@@ -1,10 +1,14 @@
 """Names what a picture holds, having seen nothing but rendered scenes; its features compare sets of pictures."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tools.mini.data import CELL, JUDGED, SEED, Pictures
@@ -16,6 +20,22 @@ CELLS = SIDE // 8
 """To the side: the judge says of each square of 8 × 8 pixels what covers it."""
 UNSURE = -100
 """Cells on an outline teach nothing."""
+FOLDER = Path(__file__).parents[2] / "assets" / "judge"
+CARD = """---
+license: cc0-1.0
+---
+
+# The judge
+
+A small network ({million:.2f} M parameters) that names what a picture of the embedded model's world holds: subjects,
+colours, count, style, place, time, background, position and size. It grades the model (`python -m tools.mini grade`)
+and measures in the tests of the studio; the studio itself does not use it. `tools/mini/judge.py` of the Pochade
+repository loads it.
+
+It learnt from {seen:,} pictures, all rendered by the same program that renders the model's training pictures, and has
+never seen one that the model drew. How often it is right about renders it has not seen is in docs/mini.md. Public
+domain (CC0-1.0).
+"""
 OF_A_CELL = {name: LABELS[name] for name in ("subject", "color")}
 
 
@@ -143,15 +163,46 @@ class JudgeTask:
         }
 
 
+def save_judge(judge: Judge, folder: Path, seen: int) -> None:
+    """Write the weights in fp16, the statistics of its norms in fp32, and a card; `seen`: pictures it learnt from."""
+    kept = {
+        name: value.half() if value.dtype == torch.float32 and "running" not in name else value
+        for name, value in judge.state_dict().items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(kept, folder / "judge.safetensors", {"format": "pt"})
+    million = sum(parameter.numel() for parameter in judge.parameters()) / 1e6
+    (folder / "README.md").write_text(CARD.format(million=million, seen=seen))
+
+
+def load_judge(folder: Path = FOLDER) -> Judge:
+    judge = Judge()
+    judge.load_state_dict(load_file(folder / "judge.safetensors"))
+    return judge.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def seen_maps(judge: Judge, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """The judge's maps (N, 128, 16, 16) of pictures (H, W, 3) of any one size."""
+    device = next(judge.parameters()).device
+    small = np.stack([cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for picture in pictures])
+    return judge.maps(to_tensor(small).to(device))
+
+
+@torch.no_grad()
+def likely(judge: Judge, pictures: Sequence[NDArray[np.uint8]], attribute: str) -> NDArray[np.float32]:
+    """How likely each class of `attribute` is for each picture: (N, classes), rows of sum 1."""
+    chances: NDArray[np.float32] = judge.name(seen_maps(judge, pictures))[attribute].softmax(1).cpu().numpy()
+    return chances
+
+
 @torch.no_grad()
 def verdicts(judge: Judge, pictures: NDArray[np.uint8]) -> tuple[dict[str, NDArray[np.int64]], NDArray[np.float64]]:
     """Judge pictures of any size: class per attribute and picture (N), and features (N, 256)."""
-    device = next(judge.parameters()).device
     named: dict[str, list[NDArray[np.int64]]] = {name: [] for name in LABELS}
     features = []
     for group in np.array_split(pictures, -(-len(pictures) // 50)):
-        small = np.stack([cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for picture in group])
-        maps = judge.maps(to_tensor(small).to(device))
+        maps = seen_maps(judge, list(group))
         features.append(judge.features(maps).double().cpu().numpy())
         for name, logits in judge.name(maps).items():
             named[name].append(logits.argmax(1).cpu().numpy())

@@ -30,7 +30,7 @@ from tools.mini.data import (
 )
 from tools.mini.export import assemble, export, load_pipeline
 from tools.mini.grow import grow, is_outer
-from tools.mini.judge import Judge, JudgeTask
+from tools.mini.judge import Judge, JudgeTask, save_judge
 from tools.mini.painter import Look, Wish, draw, save, sheet
 from tools.mini.parallel import Team, run_team
 from tools.mini.scene import sample_held_out
@@ -246,10 +246,13 @@ def _judge(team: Team, options: Options) -> None:
     train(task, options.plan(muon=True), team, options.run("judge"), report=say)
 
 
-def judge(options: Options) -> None:
-    """Train the network that grades the pictures, on scenes of its own."""
+def judge(options: Options, folder: Path) -> None:
+    """Train the network that grades the pictures, on scenes of its own, and put it into `folder`."""
     render_shards(options.root, JUDGED, JUDGED_SCENES, options.workers)
     run_team(options.workers, _judge, options)
+    referee = Judge()
+    _, seen, _ = load_average(options.run("judge"), referee)
+    save_judge(referee, folder, seen)
 
 
 def grid(options: Options, folder: Path, count: int, path: Path, look: Look) -> list[str]:
