@@ -26,7 +26,7 @@ PATCH = 4
 """Latent cells a token's side spans: 16 pixels."""
 SHIFT = 2.0
 """Of the noise levels towards noise, where shapes are decided."""
-FOCUS = Focus(steps=(0.7, 1.0))
+FOCUS = Focus(steps=(0.7, 1.0), close=0.6)
 
 
 def new_transformer() -> SD3Transformer2DModel:

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,7 @@ class Grading:
             "copies": self.copies,
             "negatives": self.negatives,
             "loras": self.loras,
-            **{kind: lambda kind=kind: self.guide(kind) for kind in GUIDES},  # type: ignore[misc]
+            **{kind: partial(self.guide, kind) for kind in GUIDES},
         }
 
     def grade(self) -> dict[str, Figures]:

@@ -52,7 +52,7 @@ from tools.mini.vae import VaeTask, encode, fingerprint, load_vae, new_vae, reco
 BUCKETS = {"small": SMALL, "large": LARGE}
 CHANNELS = {"small": SMALL_CHANNELS, "large": (SMALL_CHANNELS[0], *SMALL_CHANNELS)}
 # Four times the pixels show through more noise: shapes are decided at later steps.
-FOCUS = {"small": Focus(), "large": Focus(steps=(0.7, 1.3), simple=0.25, close=0.6)}
+FOCUS = {"small": Focus(), "large": Focus(subject=2.0, steps=(0.2, 1.5), simple=0.25, close=0.7)}
 EVEN = Focus(subject=0.0, steps=None)
 # An outer level that saw mostly noise draws grain: strokes and edges are decided at the clearer half of the steps.
 DETAIL = Focus(subject=1.0, steps=(-0.2, 1.0), simple=0.3)
