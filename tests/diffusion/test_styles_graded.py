@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 SHOWN = {
     "Neon sign": ("neon", 0.5),
     "Watercolor wash": ("watercolor", 0.5),
-    "Chalk on a blackboard": ("chalk", 0.5),
+    "Chalk on a blackboard": ("chalk", 0.4),
     "Pen and ink": ("ink", 0.25),
 }
 PROMPTS = ("a red sailboat on the sea", "a green tree in a meadow")
