@@ -159,8 +159,10 @@ class Grading:
     def guide(self, kind: str) -> Figures:
         eye = None
         if kind == "pose":
-            eye = Finder()
-            load_average(self.options.run("finder"), eye)
+            eye, known = Finder(), self.options.run("finder")
+            if not known.exists():
+                raise FileNotFoundError(f"{known} is missing: `python -m tools.mini finder` makes what finds joints.")
+            load_average(known, eye)
             eye.eval()
         result, rows = grade_guide(self.folder, kind, self.size.guides, self.look, say, eye)
         save(self.kept / f"{kind}.png", sheet(rows, 4))
