@@ -18,7 +18,7 @@ from studio.request import GenerationRequest
 from studio.settings import EMBEDDED, PRESETS
 from tests.resolved import drawn, pixels
 from tools.mini.judge import Judge, likely, load_judge
-from tools.mini.scene import LORA_STYLES, STYLES
+from tools.mini.scene import LORA_STYLES, NAMES
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ def judge() -> Judge:
 def test_a_lora_paints_in_its_style(
     painter: Painter, plain: list[Picture], judge: Judge, style: str, file: str
 ) -> None:
-    number = (STYLES + LORA_STYLES).index(style) + 1
+    number = NAMES["style"].index(style) + 1
     named = likely(judge, painter.paint({f"mini/{file}": 1.0}), "style").argmax(1) == number
     assert named.sum() >= 7, style
     assert not (likely(judge, plain, "style").argmax(1) == number).any()

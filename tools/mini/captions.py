@@ -13,6 +13,7 @@ from tools.mini.vocabulary import (
     COLOR_WORDS,
     FILLERS,
     GENERAL,
+    MOONLIT,
     NOUNS,
     OPENERS,
     PEOPLE,
@@ -146,7 +147,7 @@ def _setting(scene: Scene, rng: np.random.Generator) -> list[str]:
         if not indoors:
             options += weather.outdoors
             if scene.time == "night" and all(thing.name != "moon" for thing in scene.things):
-                options += ["in the moonlight", "under the moon"]
+                options += MOONLIT
         phrases.append(_usual(rng, options, 0.3))
     if rng.random() < 0.25:
         phrases.reverse()

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import cv2
 import torch
 from diffusers import UNet2DConditionModel
 
@@ -58,8 +57,10 @@ def grade_control(options: Options, folder: Path, kind: str, count: int, look: L
     """Measure how pictures follow their guides, and put them side by side into a sheet of PNG."""
     eye = None
     if kind == "pose":
-        eye = Finder()
-        load_average(options.run("finder"), eye)
+        eye, known = Finder(), options.run("finder")
+        if not known.exists():
+            raise FileNotFoundError(f"{known} is missing: `python -m tools.mini finder` makes what finds joints.")
+        load_average(known, eye)
         eye.eval()
     result, rows = grade_guide(folder, kind, count, look, say, eye, plain)
     save(options.root / "grids" / f"{folder.name}-{kind}-{look.side}.png", sheet(rows, 4))
@@ -168,7 +169,7 @@ def preview(folder: Path, file: Path, few: int = 0) -> None:
     if few:
         pipeline.scheduler, look = few_steps_lora.sampler(), Look(256, few, 1.0)
     picture = draw_guided(pipeline, "a red sailboat on the sea", None, 0, look)
-    cv2.imwrite(str(file.with_suffix(".png")), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    save(file.with_suffix(".png"), picture)
 
 
 def _upscaler(team: Team, options: Options, folder: Path) -> None:

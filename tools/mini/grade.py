@@ -9,7 +9,7 @@ from tools.mini.captions import caption
 from tools.mini.data import SEED, Bucket, held_out_pictures
 from tools.mini.judge import Judge, verdicts
 from tools.mini.painter import Wish
-from tools.mini.scene import LORA_STYLES, PLACES, STYLES, TIMES, Scene, labels, sample_held_out, sample_scene
+from tools.mini.scene import LORA_STYLES, NAMES, PLACES, STYLES, TIMES, Scene, labels, sample_held_out, sample_scene
 from tools.mini.told import said
 from tools.mini.vocabulary import STYLE_WORDS
 
@@ -122,7 +122,7 @@ def grade_negatives(paint: Paint, judge: Judge, count: int) -> dict[str, float]:
 def grade_lora(paint: Paint, judge: Judge, style: str, count: int) -> float:
     """The share of pictures that the judge takes for `style`, of `count` scenes whose words name no style."""
     named, _ = verdicts(judge, paint(f"lora-{style}", unstyled(count)))
-    return round(float((named["style"] == (STYLES + LORA_STYLES).index(style) + 1).mean()), 3)
+    return round(float((named["style"] == NAMES["style"].index(style) + 1).mean()), 3)
 
 
 def unstyled(count: int) -> list[Wish]:

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tools.mini.control_grade import grade_guide
 from tools.mini.copies import closest_pairs, nearest
 from tools.mini.data import LARGE, SIMPLE, Bucket, Pictures, held_out_pictures
 from tools.mini.export import write_card
+from tools.mini.extras import grade_control
 from tools.mini.grade import (
     BOTH,
     grade_lora,
@@ -29,12 +29,10 @@ from tools.mini.grade import (
     unstyled,
 )
 from tools.mini.guides import GUIDES
-from tools.mini.joints import Finder
 from tools.mini.judge import load_judge
 from tools.mini.painter import Easel, Look, Wish, draw_all, save, sheet
 from tools.mini.scene import LORA_STYLES
 from tools.mini.stages import Options, facts, say
-from tools.mini.train import load_average
 from tools.mini.vae import load_vae, reconstruction_report
 
 Figures = dict[str, float]
@@ -157,15 +155,7 @@ class Grading:
         return grade_negatives(self.paint, self.judge, self.size.negatives)
 
     def guide(self, kind: str) -> Figures:
-        eye = None
-        if kind == "pose":
-            eye, known = Finder(), self.options.run("finder")
-            if not known.exists():
-                raise FileNotFoundError(f"{known} is missing: `python -m tools.mini finder` makes what finds joints.")
-            load_average(known, eye)
-            eye.eval()
-        result, rows = grade_guide(self.folder, kind, self.size.guides, self.look, say, eye)
-        save(self.kept / f"{kind}.png", sheet(rows, 4))
+        result = grade_control(self.options, self.folder, kind, self.size.guides, self.look)
         return {**asdict(result), "gain": round(result.guided / max(1e-6, result.free), 2)}
 
     def loras(self) -> Figures:

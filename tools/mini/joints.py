@@ -1,6 +1,5 @@
 """Finds the joints of one person in a picture, so that pictures drawn after a skeleton can be measured."""
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -8,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tools.mini.data import SEED, SHARD, Pictures, again
-from tools.mini.judge import SIDE, Block, roughened
+from tools.mini.judge import SIDE, Block, layer, roughened, shrunk
 from tools.mini.poses import Keypoints
 from tools.mini.render import drawing
 from tools.mini.vae import to_tensor
@@ -19,20 +18,15 @@ SPREAD = 1.2
 """Deviation of a joint's spot in a map, in cells of four pixels."""
 
 
-def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
-    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
 class Finder(nn.Module):
     """Pictures (N, 3, 128, 128) in −1…1 → for each joint, where it may be: logits (N, 18, 32, 32)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.fine = nn.Sequential(_layer(3, 24, 2), _layer(24, 48, 2), Block(48))
-        self.coarse = nn.Sequential(_layer(48, 96, 2), Block(96), _layer(96, 128, 2), Block(128), Block(128))
-        self.back = nn.Sequential(_layer(128, 96), nn.Upsample(scale_factor=4, mode="bilinear"))
-        self.head = nn.Sequential(_layer(144, 64), nn.Conv2d(64, JOINTS, 1))
+        self.fine = nn.Sequential(layer(3, 24, 2), layer(24, 48, 2), Block(48))
+        self.coarse = nn.Sequential(layer(48, 96, 2), Block(96), layer(96, 128, 2), Block(128), Block(128))
+        self.back = nn.Sequential(layer(128, 96), nn.Upsample(scale_factor=4, mode="bilinear"))
+        self.head = nn.Sequential(layer(144, 64), nn.Conv2d(64, JOINTS, 1))
 
     def forward(self, pictures: Tensor) -> Tensor:
         fine = self.fine(pictures)
@@ -93,8 +87,7 @@ class JointTask:
 @torch.no_grad()
 def find(finder: Finder, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """x and y of every joint (18, 2), in pixels of a square picture of any size."""
-    small = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    maps = finder(to_tensor(small[None]))[0].float()
+    maps = finder(shrunk([picture]))[0].float()
     best = maps.flatten(1).argmax(1)
     cells = torch.stack([best % maps.shape[2], torch.div(best, maps.shape[2], rounding_mode="floor")], 1)
     places: NDArray[np.float32] = ((cells.numpy() + 0.5) * CELL * picture.shape[0] / SIDE).astype(np.float32)

@@ -39,15 +39,16 @@ domain (CC0-1.0).
 OF_A_CELL = {name: LABELS[name] for name in ("subject", "color")}
 
 
-def _layer(inputs: int, outputs: int, side: int = 3, stride: int = 1, pad: int = 1) -> nn.Module:
-    convolution = nn.Conv2d(inputs, outputs, side, stride, pad, bias=False)
+def layer(inputs: int, outputs: int, stride: int = 1, side: int = 3) -> nn.Module:
+    """Squares of `side` that overlap are padded, so that every place has one of its own."""
+    convolution = nn.Conv2d(inputs, outputs, side, stride, side // 2 if stride < side else 0, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(_layer(width, width), nn.Conv2d(width, width, 3, 1, 1), nn.BatchNorm2d(width))
+        self.body = nn.Sequential(layer(width, width), nn.Conv2d(width, width, 3, 1, 1), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.body(x))
@@ -63,10 +64,10 @@ class Judge(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fine = nn.Sequential(_layer(3, 48, 4, 4, 0), Block(48))
-        self.middle = nn.Sequential(_layer(48, 96, 3, 2), Block(96), Block(96))
-        self.coarse = nn.Sequential(_layer(96, 160, 3, 2), Block(160), Block(160))
-        self.joined = _layer(96 + 160, 128, 1, 1, 0)
+        self.fine = nn.Sequential(layer(3, 48, 4, 4), Block(48))
+        self.middle = nn.Sequential(layer(48, 96, 2), Block(96), Block(96))
+        self.coarse = nn.Sequential(layer(96, 160, 2), Block(160), Block(160))
+        self.joined = layer(96 + 160, 128, side=1)
         self.cells = nn.ModuleDict({name: nn.Conv2d(128, classes, 1) for name, classes in OF_A_CELL.items()})
         self.heads = nn.ModuleDict({name: nn.Linear(6 * 128, classes) for name, classes in LABELS.items()})
 
@@ -181,12 +182,16 @@ def load_judge(folder: Path = FOLDER) -> Judge:
     return judge.eval().requires_grad_(False)
 
 
+def shrunk(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Pictures (H, W, 3) of any size → (N, 3, 128, 128) in −1…1."""
+    small = [cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for picture in pictures]
+    return to_tensor(np.stack(small))
+
+
 @torch.no_grad()
 def seen_maps(judge: Judge, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """The judge's maps (N, 128, 16, 16) of pictures (H, W, 3) of any one size."""
-    device = next(judge.parameters()).device
-    small = np.stack([cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for picture in pictures])
-    return judge.maps(to_tensor(small).to(device))
+    """The judge's maps (N, 128, 16, 16) of pictures (H, W, 3) of any size."""
+    return judge.maps(shrunk(pictures).to(next(judge.parameters()).device))
 
 
 @torch.no_grad()

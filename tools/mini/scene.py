@@ -79,47 +79,45 @@ class Scene:
     size: str | None = None
 
 
-LABELS: dict[str, int] = {
-    "subject": len(SUBJECTS) + 1,
-    "color": len(COLORS) + 1,
-    "count": 4,
-    "subject2": len(SUBJECTS) + 1,
-    "color2": len(COLORS) + 1,
-    "pose": len(POSES) + 1,
-    "look": len(LOOKS) + 1,
-    "style": len(STYLES) + len(LORA_STYLES) + 1,
-    "place": len(PLACES) + 1,
-    "time": len(TIMES) + 1,
-    "plain": len(COLORS) + 1,
-    "position": len(POSITIONS) + 1,
-    "size": len(SIZES) + 1,
+NAMES: dict[str, tuple[str, ...]] = {
+    "subject": SUBJECTS,
+    "color": tuple(COLORS),
+    "count": ("one", "two", "three"),
+    "subject2": SUBJECTS,
+    "color2": tuple(COLORS),
+    "pose": POSES,
+    "look": LOOKS,
+    "style": STYLES + LORA_STYLES,
+    "place": PLACES,
+    "time": TIMES,
+    "plain": tuple(COLORS),
+    "position": POSITIONS,
+    "size": SIZES,
 }
-"""Attribute → number of classes; class 0 means absent, class i the i-th name of the attribute's own list."""
-
-
-def _class(names: tuple[str, ...], name: str | None) -> int:
-    return 0 if name is None or name == FREE_POSE else names.index(name) + 1
+"""Attribute → the names of its classes: class 0 means absent, class i the i-th name."""
+LABELS: dict[str, int] = {attribute: len(names) + 1 for attribute, names in NAMES.items()}
+"""Attribute → number of classes."""
 
 
 def labels(scene: Scene) -> dict[str, int]:
-    colors = tuple(COLORS)
     first = scene.things[0]
     second = scene.things[1] if len(scene.things) > 1 else None
-    return {
-        "subject": _class(SUBJECTS, first.name),
-        "color": _class(colors, first.color),
-        "count": first.count,
-        "subject2": _class(SUBJECTS, second.name if second else None),
-        "color2": _class(colors, second.color if second else None),
-        "pose": _class(POSES, first.pose),
-        "look": _class(LOOKS, first.look),
-        "style": _class(STYLES + LORA_STYLES, scene.style),
-        "place": _class(PLACES, scene.place),
-        "time": _class(TIMES, scene.time),
-        "plain": _class(colors, scene.plain),
-        "position": _class(POSITIONS, scene.position),
-        "size": _class(SIZES, scene.size),
+    named = {
+        "subject": first.name,
+        "color": first.color,
+        "count": NAMES["count"][first.count - 1],
+        "subject2": second.name if second else None,
+        "color2": second.color if second else None,
+        "pose": None if first.pose == FREE_POSE else first.pose,
+        "look": first.look,
+        "style": scene.style,
+        "place": scene.place,
+        "time": scene.time,
+        "plain": scene.plain,
+        "position": scene.position,
+        "size": scene.size,
     }
+    return {attribute: 0 if name is None else NAMES[attribute].index(name) + 1 for attribute, name in named.items()}
 
 
 def held_out(scene: Scene) -> bool:

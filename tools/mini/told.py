@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from tools.mini.scene import COLORS, LORA_STYLES, PLACES, POSES, POSITIONS, SIZES, STYLES, TIMES, Scene, labels
+from tools.mini.scene import NAMES, POSES, Scene, labels
 from tools.mini.vocabulary import (
     COLOR_WORDS,
+    MOONLIT,
     PLACE_NOUNS,
     PLACE_PHRASES,
     POSE_PHRASES,
@@ -24,8 +25,7 @@ def _place(name: str) -> Iterable[str]:
 
 def _time(name: str) -> Iterable[str]:
     words = TIME_PHRASES[name]
-    moonlit = ("in the moonlight", "under the moon") if name == "night" else ()
-    return [*words.anywhere, *words.outdoors, *words.adjectives, *moonlit]
+    return [*words.anywhere, *words.outdoors, *words.adjectives, *(MOONLIT if name == "night" else ())]
 
 
 def phrases(attribute: str, name: str) -> Iterable[str]:
@@ -42,19 +42,6 @@ def phrases(attribute: str, name: str) -> Iterable[str]:
         "pose": {pose: POSE_PHRASES[pose] for pose in POSES},
     }
     return tables[attribute][name] if attribute in tables else (name,)
-
-
-NAMES: dict[str, tuple[str, ...]] = {
-    "color": tuple(COLORS),
-    "color2": tuple(COLORS),
-    "plain": tuple(COLORS),
-    "style": STYLES + LORA_STYLES,
-    "place": PLACES,
-    "time": TIMES,
-    "pose": POSES,
-    "position": POSITIONS,
-    "size": SIZES,
-}
 
 
 def said(scene: Scene, caption: str) -> frozenset[str]:

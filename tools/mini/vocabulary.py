@@ -163,6 +163,8 @@ TIME_PHRASES: dict[str, TimeWords] = {
                         ("under the northern lights", "under an aurora", "beneath northern lights",
                             "under a green aurora")),
 }
+MOONLIT = ("in the moonlight", "under the moon")
+"""Of nights in which no moon is a subject."""
 STYLE_WORDS: dict[str, tuple[str, ...]] = {
     "flat": ("flat illustration", "flat vector illustration", "vector art", "vector illustration", "flat design",
         "flat vector art"),
