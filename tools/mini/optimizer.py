@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 BETAS = (0.9, 0.99)
 ENDS = ("conv_in.", "conv_out.", "heads.", "cells.")
@@ -36,6 +36,13 @@ def adam(model: nn.Module, rate: float, decay: float) -> torch.optim.AdamW:
     return _adam([parameter for parameter in model.parameters() if parameter.requires_grad], rate, decay)
 
 
+def _matrix(weight: Tensor, like: Tensor | None = None) -> Tensor:
+    """A matrix or the weights of a convolution as the matrix of its outputs by everything else, in the order in which
+    `like`, or else `weight` itself, lies in memory."""
+    last = weight.ndim == 4 and (weight if like is None else like).is_contiguous(memory_format=torch.channels_last)
+    return (weight.permute(0, 2, 3, 1) if last else weight).flatten(1)
+
+
 class Muon:
     """Muon (Jordan et al., 2024) for matrices and convolutions, Adam for norms, biases and both ends of a network.
 
@@ -48,7 +55,7 @@ class Muon:
         inner = {name for name, parameter in trained if parameter.ndim > 1 and not name.startswith(ENDS)}
         self._whole = [parameter for name, parameter in trained if name in inner]
         # torch's takes matrices only: these share their memory with the parameters.
-        self._flat = [nn.Parameter(parameter.detach().view(len(parameter), -1)) for parameter in self._whole]
+        self._flat = [nn.Parameter(_matrix(parameter.detach())) for parameter in self._whole]
         self._adam = _adam([parameter for name, parameter in trained if name not in inner], rate, decay)
         self._muon = torch.optim.Muon(self._flat, rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
 
@@ -62,7 +69,7 @@ class Muon:
 
     def step(self) -> None:
         for whole, flat in zip(self._whole, self._flat, strict=True):
-            flat.grad = None if whole.grad is None else whole.grad.view_as(flat)
+            flat.grad = None if whole.grad is None else _matrix(whole.grad, like=whole)
         self._muon.step()  # type: ignore[no-untyped-call]
         self._adam.step()
 

@@ -5,11 +5,11 @@ import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 from tools.mini.captions import caption
@@ -33,6 +33,7 @@ from tools.mini.grow import grow, is_outer
 from tools.mini.judge import Judge, JudgeTask, save_judge
 from tools.mini.painter import Look, Wish, draw, save, sheet
 from tools.mini.parallel import Team, run_team
+from tools.mini.quick import quicken
 from tools.mini.scene import sample_held_out
 from tools.mini.text import (
     Conditioner,
@@ -49,10 +50,11 @@ from tools.mini.unet import CHANNELS as SMALL_CHANNELS
 from tools.mini.unet import Focus, UnetTask, new_unet
 from tools.mini.vae import VaeTask, encode, fingerprint, load_vae, new_vae, reconstruction_report, whiten
 
+Network = TypeVar("Network", bound=nn.Module)
 BUCKETS = {"small": SMALL, "large": LARGE}
 CHANNELS = {"small": SMALL_CHANNELS, "large": (SMALL_CHANNELS[0], *SMALL_CHANNELS)}
-# Four times the pixels show through more noise: shapes are decided at later steps.
-FOCUS = {"small": Focus(), "large": Focus(subject=2.0, steps=(0.2, 1.5), simple=0.25, close=0.7)}
+# Shapes have windows; what whole pictures lack is detail, and that is decided at all steps.
+FOCUS = {"small": Focus(), "large": Focus(subject=3.0, steps=(0.5, 1.4), simple=0.4, close=0.7)}
 EVEN = Focus(subject=0.0, steps=None)
 # An outer level that saw mostly noise draws grain: strokes and edges are decided at the clearer half of the steps.
 DETAIL = Focus(subject=1.0, steps=(-0.2, 1.0), simple=0.3)
@@ -195,6 +197,7 @@ def sources(team: Team, options: Options, size: str, people: bool = False) -> li
     """The latents of all buckets of `size`, or of `people` alone, made on the way where they are missing."""
     model = load_vae(options.root / "vae").to(options.device)
     encoder = fingerprint(model)
+    quick(model.encoder, options)
     # A denoiser that no longer sees small pictures forgets them: they stay in, and cost little.
     every = (*BUCKETS[size], SIMPLE[size], *([SMALL[0], *CLOSE] if size == "large" else []))
     buckets = (PEOPLE[size],) if people else every
@@ -225,11 +228,10 @@ def _unet(team: Team, options: Options, size: str) -> None:
     train(task, plan, team, checkpoint, start=grown if size == "large" else None, report=say)
 
 
-def quick(denoiser: UNet2DConditionModel, options: Options) -> UNet2DConditionModel:
-    """The fused attention's backward pass is slow on a CPU for so few tokens: it took a sixth of every step."""
+def quick(network: Network, options: Options) -> Network:
     if options.device == "cpu":
-        denoiser.set_attn_processor(AttnProcessor())
-    return denoiser
+        quicken(network)
+    return network
 
 
 def unet(options: Options, size: str) -> None:
