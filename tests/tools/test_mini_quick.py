@@ -3,18 +3,26 @@
 import copy
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
+from studio.settings import EMBEDDED
 from tools.mini import quick
+from tools.mini.export import load_pipeline
 from tools.mini.optimizer import Muon
+from tools.mini.painter import Look, Wish, draw
 from tools.mini.quick import quicken
 from tools.mini.unet import new_unet
 from tools.mini.vae import new_vae
 
-pytestmark = pytest.mark.skipif(quick.compiled() is None, reason="there is no C compiler")
+pytestmark = [
+    pytest.mark.skipif(quick.compiled() is None, reason="there is no C compiler"),
+    # diffusers 0.42 hands tensors to np.array in a way that NumPy 2 will drop.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 THIN = (16, 16, 32, 32)
 
 
@@ -91,6 +99,18 @@ def test_a_quick_encoder_makes_the_same_latents() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             stock, mine = (each.encode(pictures).latent_dist.mean.float() for each in (autoencoder, twin))
     assert 0 < far(mine, exact) < 1.2 * far(stock, exact)
+
+
+def test_a_hastened_pipeline_draws_the_same_picture() -> None:
+    pictures = []
+    for hasty in (False, True):
+        pipeline = load_pipeline(EMBEDDED)
+        if hasty:
+            quick.hasten_pipeline(pipeline)
+        pictures.append(next(draw(pipeline, [Wish("a red car on the beach at sunset", 3)], Look(128, 8))).astype(float))
+    apart = np.abs(pictures[0] - pictures[1])
+    assert 0 < apart.mean() < 2
+    assert pictures[0].std() > 20
 
 
 def slopes(call: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:

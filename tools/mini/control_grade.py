@@ -16,6 +16,7 @@ from tools.mini.export import load_pipeline
 from tools.mini.guides import skeleton
 from tools.mini.joints import Finder, correct, find
 from tools.mini.painter import Look
+from tools.mini.quick import hasten_pipeline
 from tools.mini.render import render
 from tools.mini.scene import Scene, sample_held_out
 
@@ -96,6 +97,8 @@ def grade_guide(
     `finder`. `plain`: only scenes before one colour, where all edges are the subjects'. Also returns, for each, guide,
     guided and free picture side by side."""
     guided_by, free_of = load_controlled(folder, kind), load_pipeline(folder)
+    for pipeline in (guided_by, free_of):
+        hasten_pipeline(pipeline)
     rng = np.random.default_rng([SEED, 0x5C1B])
     rows: list[NDArray[np.uint8]] = []
     figures: list[float] = []

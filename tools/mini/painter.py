@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tools.mini.data import LARGE
 from tools.mini.export import load_pipeline
 from tools.mini.parallel import Team, run_team
+from tools.mini.quick import hasten_pipeline
 
 GUIDANCE = 4.5
 
@@ -47,6 +48,7 @@ class Easel:
 
     def pipeline(self) -> StableDiffusionPipeline:
         pipeline = load_pipeline(self.folder, self.device)
+        hasten_pipeline(pipeline)
         if self.lora is not None:
             pipeline.load_lora_weights(self.lora.parent, weight_name=self.lora.name, adapter_name="worn")
             pipeline.set_adapters("worn", self.weight)

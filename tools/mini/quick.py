@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from diffusers import DiffusionPipeline
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
@@ -208,10 +209,7 @@ class QuickAttention:
         return result
 
 
-Network = Any
-
-
-def quicken(network: Network) -> None:
+def quicken(network: nn.Module) -> None:
     """Let `network`, a model of diffusers or a part of one, go the quick ways under bfloat16 autocast on a CPU."""
     if compiled() is None:
         return
@@ -222,10 +220,38 @@ def quicken(network: Network) -> None:
         elif type(module) is GEGLU:
             module.__class__ = QuickGate
         elif type(module) is Attention:
-            module.set_processor(QuickAttention())
+            Attention.set_processor(module, QuickAttention())
     for module in network.modules():
+        before_silu: list[object] = []
         if type(module) is ResnetBlock2D:
             module.__class__ = QuickResnet
-            module.norm1.silu = module.norm2.silu = True
-        if isinstance(getattr(module, "conv_norm_out", None), QuickNorm):
-            module.conv_norm_out.silu, module.conv_act = True, nn.Identity()
+            before_silu = [module.norm1, module.norm2]
+        elif isinstance(getattr(module, "conv_norm_out", None), QuickNorm):
+            before_silu, module.conv_act = [module.conv_norm_out], nn.Identity()
+        for norm in before_silu:
+            assert isinstance(norm, QuickNorm)
+            norm.silu = True
+
+
+def hasten(network: nn.Module) -> None:
+    """Let `network` always run so, whoever calls it, and give single precision back: for drawing many pictures."""
+    quicken(network)
+    stock = network.forward
+
+    @torch.no_grad()
+    def hasty(*args: object, **kwargs: object) -> object:
+        with torch.autocast("cpu", torch.bfloat16):
+            result = stock(*args, **kwargs)
+        if isinstance(result, tuple):
+            return tuple(part.float() if isinstance(part, Tensor) else part for part in result)
+        return result.float() if isinstance(result, Tensor) else result
+
+    network.forward = hasty
+
+
+def hasten_pipeline(pipeline: DiffusionPipeline) -> None:
+    """Denoiser, decoder and ControlNet of `pipeline`, if they are on a CPU: a picture takes a fifth of the time."""
+    if pipeline.device.type == "cpu":
+        for part in (pipeline.unet, pipeline.vae.decoder, getattr(pipeline, "controlnet", None)):
+            if part is not None:
+                hasten(part)

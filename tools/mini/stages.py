@@ -33,7 +33,7 @@ from tools.mini.grow import grow, is_outer
 from tools.mini.judge import Judge, JudgeTask, save_judge
 from tools.mini.painter import Look, Wish, draw, save, sheet
 from tools.mini.parallel import Team, run_team
-from tools.mini.quick import quicken
+from tools.mini.quick import hasten_pipeline, quicken
 from tools.mini.scene import sample_held_out
 from tools.mini.text import (
     Conditioner,
@@ -263,7 +263,9 @@ def grid(options: Options, folder: Path, count: int, path: Path, look: Look) -> 
     scenes = [sample_held_out(rng) for _ in range(count)]
     prompts = [caption(scene, rng) for scene in scenes]
     wishes = [Wish(prompt, number) for number, prompt in enumerate(prompts)]
-    save(path, sheet(list(draw(load_pipeline(folder, options.device), wishes, look)), 8))
+    pipeline = load_pipeline(folder, options.device)
+    hasten_pipeline(pipeline)
+    save(path, sheet(list(draw(pipeline, wishes, look)), 8))
     for number, prompt in enumerate(prompts):
         say(f"{number:2} {prompt}")
     return prompts
