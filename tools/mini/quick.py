@@ -219,8 +219,8 @@ def quicken(network: nn.Module) -> None:
             module.__class__ = QuickNorm
         elif type(module) is GEGLU:
             module.__class__ = QuickGate
-        elif type(module) is Attention:
-            Attention.set_processor(module, QuickAttention())
+        elif isinstance(module, Attention):
+            module.set_processor(QuickAttention())
     for module in network.modules():
         before_silu: list[object] = []
         if type(module) is ResnetBlock2D:
