@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 from tools.mini import few_steps as few_steps_lora
 from tools.mini.control import ControlTask, begun_control, new_control, strengthen
 from tools.mini.control_grade import Following, draw_guided, grade_guide
-from tools.mini.data import LARGE, SIMPLE, SMALL, Pictures, held_out_pictures, render_shards
+from tools.mini.data import LARGE, PEOPLE, SIMPLE, SMALL, Pictures, held_out_pictures, render_shards
 from tools.mini.embedding import WordTask, extend, mood_scenes, save_word
 from tools.mini.export import export_control, load_pipeline
 from tools.mini.few_steps import FewStepsTask
@@ -43,7 +43,9 @@ DOUBLE_SCENES, MEASURED = 500, 32
 def _finder(team: Team, options: Options) -> None:
     torch.manual_seed(0)
     task = JointTask(
-        Finder(), [Pictures(options.root, bucket) for bucket in (SMALL[0], SIMPLE["small"])], options.batch
+        Finder(),
+        [Pictures(options.root, bucket) for bucket in (SMALL[0], SIMPLE["small"], PEOPLE["small"])],
+        options.batch,
     )
     train(task, options.plan(), team, options.run("finder"), report=say)
 
@@ -79,7 +81,7 @@ def _control(team: Team, options: Options, folder: Path, kind: str, size: str) -
     condition = conditioner(options)
     denoiser = load_denoiser(folder).to(options.device)
     task = ControlTask(
-        begun_control(denoiser, folder, kind),
+        quick(begun_control(denoiser, folder, kind), options),
         quick(denoiser, options),
         GUIDES[kind],
         sources(team, options, size, people=kind == "pose"),
