@@ -146,9 +146,10 @@ Native sizes are 256 × 256, 320 × 192 and 192 × 320; sides must be multiples 
 
 {extras}{marks}## Limits
 
-It has never seen a photograph and knows nothing beyond the list above; words it has not met do nothing or harm. It is
-early in its training: times, places, colours, counts and positions mostly follow the words; the shapes of subjects are
-still rough, and styles are hardly told apart. The autoencoder blurs fine hatching and dithering.
+It has never seen a photograph and knows nothing beyond the list above; words it has not met do nothing or harm. Its
+training is not at its end: what a prompt says is mostly there, as the table tells, but outlines are rough, there is
+grain in flat colours, and people rarely stand as told unless a guide leads them. The autoencoder blurs fine hatching
+and dithering.
 
 ## Where it comes from
 
@@ -159,8 +160,9 @@ weights went in. Remake it with `python -m tools.mini all`. Weights and card are
 
 GRADED = """## How well it does
 
-500 held-out captions with two seeds each, 20 steps, guidance 4.5; judged by a small network that has seen renders only,
-whose own accuracy on held-out renders stands in the last column. docs/mini.md of the repository says more.
+500 held-out captions with two seeds each, 20 steps, guidance 4.5, products in bfloat16; judged by a small network that has
+seen renders only, whose own accuracy on held-out renders stands in the last column. docs/mini.md of the repository says
+more.
 """
 
 
