@@ -160,9 +160,9 @@ weights went in. Remake it with `python -m tools.mini all`. Weights and card are
 
 GRADED = """## How well it does
 
-500 held-out captions with two seeds each, 20 steps, guidance 4.5, products in bfloat16; judged by a small network that has
-seen renders only, whose own accuracy on held-out renders stands in the last column. docs/mini.md of the repository says
-more.
+500 held-out captions with two seeds each, 20 steps, guidance 4.5, products in bfloat16; judged by a small network that
+has seen renders only, whose own accuracy on held-out renders stands in the last column. docs/mini.md of the repository
+says more.
 """
 
 
