@@ -85,7 +85,7 @@ def test_its_weight_says_how_much(worn: Loras, mini: Model, red: Path) -> None:
 def test_two_loras_add_up_in_whatever_order_they_are_named(
     worn: Loras, mini: Model, red: Path, blue: Path, strokes: Path
 ) -> None:
-    three = (use(0.4), red), (use(0.4), blue), (use(0.5), strokes)
+    three = (use(0.1), red), (use(0.1), blue), (use(0.5), strokes)  # more would end where colours do
     both = with_loras(worn, mini, *three[:2])
     alone = with_loras(worn, mini, three[0])
     assert redness(with_loras(worn, mini, three[1])) + 10 < redness(both) < redness(alone) - 1

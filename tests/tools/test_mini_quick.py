@@ -113,6 +113,12 @@ def test_a_hastened_pipeline_draws_the_same_picture() -> None:
     assert pictures[0].std() > 20
 
 
+def test_small_numbers_stay_what_they_are() -> None:
+    """A library made with -ffast-math would round them to zero, in all of the process."""
+    assert quick.compiled() is not None
+    assert float(np.float64(5e-324) * 1) > 0
+
+
 def slopes(call: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """What `call` makes of `x`, and the gradient of its sum of squares."""
     x = x.clone().requires_grad_()
