@@ -21,8 +21,8 @@ from tools.mini.scene import STYLES
 
 pytestmark = pytest.mark.slow
 
-#: Preset → the style it asks for, and how much more likely that has to become. The other four that the model was taught
-#: are not told apart yet: without a style, too, it paints like oil, and paper, pixels and flat shapes come out so.
+#: Preset → the style it asks for, and how much more likely that has to become. Of the other four that the model was
+#: taught, flat shapes and oil still come out as one another at times (docs/mini.md).
 SHOWN = {
     "Neon sign": ("neon", 0.5),
     "Watercolor wash": ("watercolor", 0.5),
