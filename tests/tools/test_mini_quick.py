@@ -81,6 +81,16 @@ def test_without_autocast_a_quick_denoiser_is_the_stock_one(denoiser: UNet2DCond
         assert far(mine, exact) < 1e-4
 
 
+def test_without_a_compiler_attention_alone_goes_another_way(
+    denoiser: UNet2DConditionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quick, "compiled", lambda: None)
+    mine = quickened(denoiser)
+    assert all(isinstance(way, quick.QuickAttention) for way in mine.attn_processors.values())
+    assert not any(isinstance(module, quick.QuickNorm) for module in mine.modules())
+    assert far(drawn(mine)[0], drawn(copy.deepcopy(denoiser))[0]) < 0.02
+
+
 def test_its_weights_keep_their_names_and_values(denoiser: UNet2DConditionModel) -> None:
     mine, stock = quickened(denoiser).state_dict(), denoiser.state_dict()
     assert list(mine) == list(stock)

@@ -13,7 +13,7 @@ import tempfile
 from ctypes import c_float, c_int, c_long, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -137,7 +137,7 @@ class Attend(torch.autograd.Function):
 
 
 def _narrow(x: Tensor) -> bool:
-    return x.dtype == torch.bfloat16 and torch.is_autocast_enabled("cpu")
+    return x.dtype == torch.bfloat16 and torch.is_autocast_enabled("cpu") and compiled() is not None
 
 
 class QuickNorm(nn.GroupNorm):
@@ -175,10 +175,6 @@ class QuickGate(GEGLU):  # type: ignore[misc]
         return gated
 
 
-class Heads(Protocol):
-    def __call__(self, x: Tensor) -> Tensor: ...
-
-
 class QuickAttention:
     """Plain products of matrices: the backward pass of PyTorch's fused attention is slow on a CPU for so few tokens."""
 
@@ -191,9 +187,9 @@ class QuickAttention:
     ) -> Tensor:
         assert attention_mask is None
         told = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        apart: Heads = attn.head_to_batch_dim
         queries, keys, values = (
-            apart(layer(x)) for layer, x in ((attn.to_q, hidden_states), (attn.to_k, told), (attn.to_v, told))
+            attn.head_to_batch_dim(layer(x))
+            for layer, x in ((attn.to_q, hidden_states), (attn.to_k, told), (attn.to_v, told))
         )
         if _narrow(queries) and keys.shape[1] <= WIDEST:
             mixed = Attend.apply(queries, keys, values, attn.scale)
@@ -206,6 +202,9 @@ class QuickAttention:
 
 def quicken(network: nn.Module) -> None:
     """Let `network`, a model of diffusers or a part of one, go the quick ways under bfloat16 autocast on a CPU."""
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.set_processor(QuickAttention())
     if compiled() is None:
         return
     network.to(memory_format=torch.channels_last)
@@ -214,8 +213,6 @@ def quicken(network: nn.Module) -> None:
             module.__class__ = QuickNorm
         elif type(module) is GEGLU:
             module.__class__ = QuickGate
-        elif isinstance(module, Attention):
-            module.set_processor(QuickAttention())
     for module in network.modules():
         before_silu: list[object] = []
         if type(module) is ResnetBlock2D:
