@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from tools.mini.captions import WORDS, caption
 from tools.mini.data import LARGE, SEED, held_out_pictures
 from tools.mini.scene import COLORS, PLACES, POSES, STYLES, SUBJECTS, TIMES, sample_scene
-from tools.mini.unet import sampler
+from tools.mini.unet import GUIDANCE, sampler
 from tools.mini.vae import encode
 
 
@@ -141,15 +141,14 @@ Example: `a red sailboat on the sea at sunset, watercolor`
 
 ## How to use it
 
-Native sizes are 256 × 256, 320 × 192 and 192 × 320; sides must be multiples of 32. Guidance 3 to 6, 20 steps of DPM++
-2M. Load the text encoder with an explicit dtype on a CPU: transformers keeps the stored fp16 otherwise.
+Native sizes are 256 × 256, 320 × 192 and 192 × 320; sides must be multiples of 32. Guidance 2.5 to 5, 20 steps of
+DPM++ 2M. Load the text encoder with an explicit dtype on a CPU: transformers keeps the stored fp16 otherwise.
 
 {extras}{marks}## Limits
 
-It has never seen a photograph and knows nothing beyond the list above; words it has not met do nothing or harm. Its
-training is not at its end: what a prompt says is mostly there, as the table tells, but outlines are rough, there is
-grain in flat colours, and people rarely stand as told unless a guide leads them. The autoencoder blurs fine hatching
-and dithering.
+It has never seen a photograph and knows nothing beyond the list above; words it has not met do nothing or harm. What a
+prompt says is mostly there, as the table tells, but outlines are rough, what is small loses its details, and people
+rarely stand as told unless a guide leads them. The autoencoder blurs fine hatching and dithering.
 
 ## Where it comes from
 
@@ -158,11 +157,11 @@ weights went in. Remake it with `python -m tools.mini all`. Weights and card are
 """
 
 
-GRADED = """## How well it does
+GRADED = f"""## How well it does
 
-500 held-out captions with two seeds each, 20 steps, guidance 4.5, products in bfloat16; judged by a small network that
-has seen renders only, whose own accuracy on held-out renders stands in the last column. docs/mini.md of the repository
-says more.
+500 held-out captions with two seeds each, 20 steps, guidance {GUIDANCE:g}, products in bfloat16; judged by a small
+network that has seen renders only, whose own accuracy on held-out renders stands in the last column. docs/mini.md of
+the repository says more.
 """
 
 
@@ -211,9 +210,9 @@ ANNOTATORS = {"scribble": "scribble", "pose": "openpose"}
 #: What the studio starts with; Defaults of studio/request.py.
 RECOMMENDED = {
     "sampler": "DPM++ 2M",
-    "scheduler": "Karras",
+    "scheduler": "Automatic",
     "steps": 20,
-    "guidance": 5.0,
+    "guidance": GUIDANCE,
     "width": 256,
     "height": 256,
 }

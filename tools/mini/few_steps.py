@@ -13,12 +13,11 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from tools.mini.text import Conditioner, token_ids
-from tools.mini.unet import SCHEDULE, NoisyBatch, Source, UnetTask
+from tools.mini.unet import GUIDANCE, SCHEDULE, NoisyBatch, Source, UnetTask
 
 STEPS = 4
 TEACHER_STEPS = 3
 """The teacher's steps for one of the student's."""
-GUIDANCE = 4.0
 RANK = 16
 TOLD = {
     "modelspec.description": f"Draws in {STEPS} steps of Euler, schedule type SGM Uniform, guidance scale 1",

@@ -14,8 +14,7 @@ from tools.mini.data import LARGE
 from tools.mini.export import load_pipeline
 from tools.mini.parallel import Team, run_team
 from tools.mini.quick import hasten_pipeline
-
-GUIDANCE = 4.5
+from tools.mini.unet import GUIDANCE
 
 
 @dataclass(frozen=True, slots=True)

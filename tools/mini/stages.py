@@ -54,10 +54,10 @@ Network = TypeVar("Network", bound=nn.Module)
 BUCKETS = {"small": SMALL, "large": LARGE}
 CHANNELS = {"small": SMALL_CHANNELS, "large": (SMALL_CHANNELS[0], *SMALL_CHANNELS)}
 # Shapes have windows; what whole pictures lack is detail, and that is decided at all steps.
-FOCUS = {"small": Focus(), "large": Focus(subject=3.0, steps=(0.5, 1.4), simple=0.4, close=0.7)}
+FOCUS = {"small": Focus(), "large": Focus(subject=2.0, steps=(0.1, 1.5), simple=0.3, close=0.35, clear=20.0)}
 EVEN = Focus(subject=0.0, steps=None)
 # An outer level that saw mostly noise draws grain: strokes and edges are decided at the clearer half of the steps.
-DETAIL = Focus(subject=1.0, steps=(-0.2, 1.0), simple=0.3)
+DETAIL = Focus(subject=1.0, steps=(-0.2, 1.1), simple=0.25, close=0.15, clear=20.0)
 OUTER_STEPS = 200
 JUDGED_SCENES = 30_000
 # What is trained on the finished model brings its own figures.

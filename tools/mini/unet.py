@@ -24,11 +24,12 @@ SCHEDULE: dict[str, object] = {
     "beta_end": 0.012,
     "prediction_type": "v_prediction",
 }
-SNR_CAP = 5.0
 NO_CAPTION = 0.1
 OFFSET_NOISE = 0.1
 EVEN_STEPS = 0.2
 SQUARE_STEPS = 0.6
+GUIDANCE = 3.0
+"""What the exported model recommends, is graded at, and what its few steps are distilled from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,14 @@ class Focus:
     A latent cell within a subject weighs 1 + `subject` times as much as one outside. Steps of noise are drawn around
     those where shapes are decided: `steps` is the mean and the deviation of their logit, but a fifth is drawn evenly.
     `close` is the share of the training steps that take windows around subjects, `simple` the share of the others that
-    take simple scenes.
+    take simple scenes. Pictures whose signal-to-noise ratio is above `clear` weigh less.
     """
 
     subject: float = 4.0
     steps: tuple[float, float] | None = (1.0, 0.8)
     simple: float = 0.5
     close: float = 0.0
+    clear: float = 5.0
 
 
 def new_unet(channels: tuple[int, ...] = CHANNELS) -> UNet2DConditionModel:
@@ -100,8 +102,9 @@ class Source(Protocol):
 class UnetTask:
     """Predict v (Salimans and Ho, arXiv:2202.00512), weighted evenly but for the almost clean pictures.
 
-    The weight of v is (min(snr, 5) + 1) / (snr + 1). Min-SNR itself (Hang et al., arXiv:2303.09556) has min(snr, 5) /
-    (snr + 1), which all but ignores the noisy half of the steps, where the words decide what the picture will be.
+    The weight of v is (min(snr, c) + 1) / (snr + 1), c being `Focus.clear`. Min-SNR itself (Hang et al.,
+    arXiv:2303.09556) has min(snr, 5) / (snr + 1), which all but ignores the noisy half of the steps, where the words
+    decide what the picture will be.
     A tenth of the captions is empty, for classifier-free guidance. The noise gets a small offset per channel, so that
     the model cannot read the picture's mean colour off the noisiest step and has to take it from the words.
     """
@@ -191,5 +194,5 @@ class UnetTask:
         cells = 1 + self.focus.subject * batch.subjects.to(device)
         errors = (squares * cells).sum((1, 2)) / cells.sum((1, 2))
         snr = (alpha / (1 - alpha)).view(-1)
-        weights = (snr.clamp(max=SNR_CAP) + 1) / (snr + 1)
+        weights = (snr.clamp(max=self.focus.clear) + 1) / (snr + 1)
         return (weights * errors).sum() / weights.sum(), {"v": squares.mean().item(), "weighted": errors.mean().item()}
