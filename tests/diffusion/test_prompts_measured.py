@@ -75,9 +75,9 @@ def test_half_way_through_the_second_colour_wins_where_half_of_the_steps_come_ea
 
 
 def share(pictures: np.ndarray, channel: int) -> float:
-    """Of the pixels, those with a clear colour in which this channel is the strongest."""
-    clear = pictures.max(-1) - pictures.min(-1) > 0.25
-    return float((clear & (pictures.argmax(-1) == channel)).mean())
+    """Of the pixels, those in which this channel is clearly the strongest: lit windows are yellow, and not red."""
+    _, second, first = np.moveaxis(np.sort(pictures), -1, 0)
+    return float(((first - second > 0.2) & (pictures.argmax(-1) == channel)).mean())
 
 
 def test_a_negative_prompt_takes_its_colour_away(draw: Draw) -> None:
@@ -88,8 +88,8 @@ def test_prompts_joined_by_and_are_both_in_the_picture(draw: Draw) -> None:
     red, both, blue = (
         np.stack(draw(prompt, count=4)) for prompt in ("a red house", "a red house AND a blue house", "a blue house")
     )
-    assert share(both, 0) > share(blue, 0) + 0.04
-    assert share(both, 2) > share(red, 2) + 0.1
+    assert share(both, 0) > share(blue, 0) + 0.02
+    assert share(both, 2) > share(red, 2) + 0.03
 
 
 def test_wildcards_vary_with_the_seed_and_repeat_with_it(draw: Draw) -> None:

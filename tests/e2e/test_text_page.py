@@ -260,7 +260,7 @@ def test_another_model_brings_its_own_settings_but_leaves_what_was_touched(page:
     page.locator("#model input").click()
     page.get_by_role("option", name="Mini", exact=True).click()
     expect(page.locator("#height input")).to_have_value("256")
-    expect(page.locator("#fold-sampling-head")).to_contain_text(f"DPM++ 2M Karras · {STEPS} steps")
+    expect(page.locator("#fold-sampling-head")).to_contain_text(f"DPM++ 2M Automatic · {STEPS} steps")
 
 
 def test_a_sampler_offers_only_the_schedules_it_can_follow(page: Page, house: House) -> None:
