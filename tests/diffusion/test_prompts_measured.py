@@ -53,7 +53,8 @@ def test_the_weight_of_a_colour_word_is_the_share_of_its_colour(draw: Draw) -> N
 @pytest.mark.slow
 def test_a_schedule_ends_with_the_other_colour_the_more_the_sooner_it_changes(draw: Draw) -> None:
     red, half, tenth, blue = (
-        redness(draw(f"a {word} house", count=4)) for word in ("red", "[red:blue:0.5]", "[red:blue:0.1]", "blue")
+        redness(draw(f"a {word} house on a white background", count=4))
+        for word in ("red", "[red:blue:0.5]", "[red:blue:0.1]", "blue")
     )
     assert red > half + 0.005 > tenth + 0.05 > blue
     assert tenth < 0 < half
