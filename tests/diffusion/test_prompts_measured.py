@@ -41,13 +41,16 @@ def redness(pictures: list[np.ndarray]) -> float:
 
 
 @pytest.mark.slow
-def test_the_weight_of_a_colour_word_is_the_share_of_its_colour(draw: Draw) -> None:
-    light, half, plain, heavy = (
-        redness(draw(f"a {word} house", count=4)) for word in ("(red:0.3)", "(red:0.6)", "red", "(red:1.8)")
+def test_the_more_a_colour_word_weighs_the_more_there_is_of_its_colour(draw: Draw) -> None:
+    """Without any weight much of it stays: the words behind have heard it. Measured on the weights of November 2026:
+    0.08, 0.10, 0.12 and 0.23."""
+    nothing, light, plain, heavy = (
+        redness([*draw(f"a {word} house", count=4), *draw(f"{word} house", count=4)])
+        for word in ("(red:0)", "(red:0.3)", "red", "(red:1.8)")
     )
-    assert light + 0.03 < half < plain - 0.01
-    # At its whole weight the word has its way already; more of it cannot make the house redder.
-    assert heavy > light + 0.03
+    assert light > nothing + 0.01
+    assert plain > light + 0.01
+    assert heavy > plain + 0.05
 
 
 @pytest.mark.slow
