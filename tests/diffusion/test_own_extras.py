@@ -34,7 +34,7 @@ def test_four_steps_without_guidance_come_near_to_many_with_it(studio: Studio) -
         taught = studio.draw(**few, loras=[{"name": "mini/few-steps", "weight": 1.0}])
         for kind, picture in (("plain", studio.draw(**few)), ("taught", taught)):
             apart[kind] += float(np.abs(blurred(picture) - full).mean()) / len(PROMPTS)
-    assert apart["taught"] < 0.8 * apart["plain"], apart
+    assert apart["taught"] < 0.65 * apart["plain"], apart
 
 
 def test_a_word_brings_its_mood(studio: Studio) -> None:
