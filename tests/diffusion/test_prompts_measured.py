@@ -92,8 +92,8 @@ def test_prompts_joined_by_and_are_both_in_the_picture(draw: Draw) -> None:
     red, both, blue = (
         np.stack(draw(prompt, count=4)) for prompt in ("a red house", "a red house AND a blue house", "a blue house")
     )
-    assert share(both, 0) > share(blue, 0) + 0.02
-    assert share(both, 2) > share(red, 2) + 0.03
+    assert share(both, 0) > share(blue, 0) + 0.04
+    assert share(both, 2) > share(red, 2) + 0.08
 
 
 def test_wildcards_vary_with_the_seed_and_repeat_with_it(draw: Draw) -> None:
