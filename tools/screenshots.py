@@ -110,10 +110,9 @@ def wide(browser: Browser, address: str) -> None:
     page.wait_for_function("document.querySelector('.progress').ariaValueNow >= 55")
     camera.shoot("generating")
     page.locator(".status:not([data-busy])").wait_for(state="attached")
-    camera.draw(EXAMPLE)
-    page.locator("#seed input").fill("")
     for prompt in PROMPTS:
         camera.draw(prompt)
+    page.locator("#prompt textarea").evaluate("area => area.scrollIntoView({block: 'center'})")
     camera.shoot("done")
     camera.start(EXAMPLE, count=4)
     page.get_by_text("Picture 3 of 4").wait_for()

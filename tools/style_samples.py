@@ -1,8 +1,9 @@
 """Draw a small picture of every style the embedded model can show: `python -m tools.style_samples`.
 
 It was taught a few styles, times and weathers by name; a style that begins with one of those words is shown, all others
-are left without a picture rather than given a wrong one. Run it again when the model or the styles have changed;
-`--missing` draws those that are not there yet, `--quick` smaller, in fewer steps, where there is no time.
+are left without a picture rather than given a wrong one, also those that only its LoRAs know. Run it again when the
+model or the styles have changed; `--missing` draws those that are not there yet, `--quick` smaller, in fewer steps,
+where there is no time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from PIL import Image
 from studio.presets import SAMPLES, Presets, Style
 from studio.settings import PRESETS
 from tools.mini import vocabulary
+from tools.mini.scene import STYLES
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = PRESETS / SAMPLES
@@ -26,7 +28,7 @@ PROMPT: Final = "a red sailboat on the sea"
 SEED: Final = 3
 SIDE: Final = 160
 QUICK: Final = {"width": 128, "height": 128, "steps": 12}
-_TAUGHT: Final = {phrase for phrases in vocabulary.STYLE_WORDS.values() for phrase in phrases}
+_TAUGHT: Final = {phrase for style in STYLES for phrase in vocabulary.STYLE_WORDS[style]}
 _TIMES: Final = {phrase for words in vocabulary.TIME_PHRASES.values() for phrase in (*words.anywhere, *words.outdoors)}
 
 

@@ -13,6 +13,7 @@ const NAMES = { word: "", wildcard: "wildcard", lora: "LoRA", embedding: "embedd
 
 let known = null; // a promise of the three indexes: { words, wildcards, loras }
 let open = null; // { area, from, to, options, active } while something is offered
+let turn = 0; // counts what was typed and sent: an offer for what came before is late
 const list = el("ul", { class: "complete", role: "listbox", id: "complete", "aria-label": "Completions" });
 
 /** All there is to complete; asked for once, and again after files have changed. */
@@ -59,7 +60,8 @@ export function openings(text, at) {
 
 async function offer(area) {
   const { value, selectionStart: at, selectionEnd: end } = area;
-  const here = () => document.activeElement === area;
+  const mine = ++turn;
+  const here = () => mine === turn && document.activeElement === area;
   const indexes = at === end && here() ? await load() : null;
   if (!indexes || !here() || area.value !== value || area.selectionStart !== at || /\w/.test(value[at] ?? "")) return close();
   for (const [index, from, typed] of openings(value, at)) {
@@ -92,6 +94,12 @@ function close() {
   list.hidden = true;
 }
 
+/** Close it, and let no offer that is on its way open it again. */
+function dismiss() {
+  turn += 1;
+  close();
+}
+
 function walk(step) {
   const { area, options } = open;
   open.active = open.active < 0 && step < 0 ? options.length - 1 : (open.active + step + options.length) % options.length;
@@ -120,6 +128,7 @@ export function start() {
   document.addEventListener(
     "keydown",
     (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) dismiss(); // it is written: nothing lies over what comes
       if (!open || event.target !== open.area || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (step) walk(step);

@@ -150,6 +150,32 @@ def test_words_that_arrive_late_do_not_open_over_what_one_went_on_to(page: Page)
     expect(page.get_by_role("listbox", name="Completions").get_by_role("option").first).to_have_text("candlelight")
 
 
+def test_nothing_is_offered_over_what_was_sent(page: Page) -> None:
+    offered = page.get_by_role("listbox", name="Completions")
+    area(page).fill("")
+    area(page).press_sequentially("an otter, cand")
+    expect(offered).to_be_visible()
+    area(page).press("Control+Enter")
+    expect(offered).to_be_hidden()
+    expect(area(page)).to_be_focused()
+    expect(area(page)).to_have_value("an otter, cand")
+    expect(page.locator(".strip .thumb:not(.live)")).to_have_count(1)
+    expect(offered).to_be_hidden()
+    area(page).press_sequentially("l")
+    expect(offered.get_by_role("option").first).to_have_text("candlelight")
+
+
+def test_words_that_arrive_after_sending_are_not_offered(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/studio/words", lambda route: route.continue_() if held else held.append(route))
+    area(page).press_sequentially("an otter, cand")
+    eventually(lambda: bool(page.evaluate("true") and held))
+    area(page).press("Control+Enter")
+    held[0].continue_()
+    page.evaluate("import(`${window.pochade.scripts}/api.js`).then((api) => api.words())")  # after the first answer
+    expect(page.get_by_role("listbox", name="Completions")).to_be_hidden()
+
+
 def test_a_hundred_thousand_words_take_few_comparisons(scripts: Page) -> None:
     told = script(
         scripts,
