@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerBase
 
 from studio import prompt_chunks, prompt_weights
 from studio.errors import BadRequest, ModelError
@@ -80,14 +81,13 @@ def unread(pipe: Any, text: str) -> str:
     """The end of `text` that a pipeline with a language model cuts off; empty where it reads all, or none can say."""
     limit = inspect.signature(pipe.__call__).parameters.get("max_sequence_length")
     words = next((w for end in ("_3", "_2", "") if (w := getattr(pipe, f"tokenizer{end}", None)) is not None), None)
-    if limit is None or not isinstance(limit.default, int) or words is None:
+    if limit is None or not isinstance(limit.default, int):
         return ""
-    try:
-        ids = words(text, add_special_tokens=False, truncation=False).input_ids
-        # Without its T5, Stable Diffusion 3 reads with CLIP alone: it takes less, and is begun as well as ended.
-        most = min(limit.default, words.model_max_length) - max(1, words.num_special_tokens_to_add())
-    except (AttributeError, TypeError, ValueError):  # a processor of pictures and words
+    if not isinstance(words, PreTrainedTokenizerBase):  # FLUX.2's takes its first words for the address of a picture
         return ""
+    ids = words(text, add_special_tokens=False, truncation=False).input_ids
+    # Without its T5, Stable Diffusion 3 reads with CLIP alone: it takes less, and is begun as well as ended.
+    most = min(limit.default, words.model_max_length) - max(1, words.num_special_tokens_to_add())
     return str(words.decode(ids[most:])) if len(ids) > most else ""
 
 

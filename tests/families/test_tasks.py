@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import diffusers
@@ -62,7 +64,8 @@ class Studio:
     def draw(self, **changes: object) -> np.ndarray:
         own = self.family.defaults
         usual: dict[str, object] = {"sampler": own.sampler, "scheduler": own.scheduler, "steps": 2, "guidance": 4.0}
-        result = drawn(self.engine, resolved("a red boat", **(usual | changes)))
+        prompt = str(changes.pop("prompt", "a red boat"))
+        result = drawn(self.engine, resolved(prompt, **(usual | changes)))
         assert (result.width, result.height) == (SIDE, SIDE)
         return np.frombuffer(result.rgb, np.uint8).reshape(SIDE, SIDE, 3)
 
@@ -76,6 +79,27 @@ def studio(request: pytest.FixtureRequest, family_folder: Callable[[str], Path])
 
 def differ(first: np.ndarray, second: np.ndarray) -> bool:
     return not np.array_equal(first, second)
+
+
+def test_a_prompt_is_not_taken_for_the_address_of_a_picture(family_folder: Callable[[str], Path]) -> None:
+    """The words of FLUX.2 go through a processor, which fetches pictures."""
+    asked: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    studio = Studio("flux2", family_folder("flux2"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            one, other = (studio.draw(prompt=f"http://127.0.0.1:{server.server_port}/{name}.png") for name in "ab")
+        finally:
+            server.shutdown()
+            studio.engine.close()
+    assert asked == []
+    assert (one != other).any()
 
 
 def test_it_draws_what_seed_prompt_and_negative_prompt_decide(studio: Studio) -> None:
