@@ -29,7 +29,7 @@ PROMPTS: Final = (
     "a teal robot in the city in the fog, pixel art",
     "a purple butterfly in the garden on a sunny day, paper cut",
     "a white owl in the forest at night, ink drawing",
-    "a pink hot air balloon over the mountains at sunset, flat illustration",
+    "a pink hot air balloon over the mountains at sunset, watercolor",
 )
 EXAMPLE: Final = "a red sailboat on the sea at sunset, watercolor"
 
@@ -79,7 +79,9 @@ class Camera:
         self.page.locator(".status:not([data-busy])").wait_for(state="attached")
 
     def start(self, prompt: str, count: int = 1) -> None:
-        self.page.locator("#prompt textarea").fill(prompt)
+        area = self.page.locator("#prompt textarea")
+        area.fill(prompt)
+        area.evaluate("area => area.scrollIntoView({block: 'center'})")
         if count > 1:  # on a phone it is folded away
             self.page.locator("#count input[type=number]").fill(str(count))
         self.page.keyboard.press("Control+Enter")
@@ -112,13 +114,13 @@ def wide(browser: Browser, address: str) -> None:
     page.locator(".status:not([data-busy])").wait_for(state="attached")
     for prompt in PROMPTS:
         camera.draw(prompt)
-    page.locator("#prompt textarea").evaluate("area => area.scrollIntoView({block: 'center'})")
     camera.shoot("done")
     camera.start(EXAMPLE, count=4)
     page.get_by_text("Picture 3 of 4").wait_for()
     page.wait_for_timeout(1500)
     camera.shoot("batch")
     page.locator("#count input[type=number]").fill("1")
+    page.locator("#seed input").fill("8")
     camera.start(PROMPTS[0])
     camera.start(PROMPTS[1])
     page.locator(".waiting-tile").nth(1).wait_for()
@@ -156,7 +158,8 @@ def rooms(browser: Browser, address: str) -> None:
     """Image and Inpaint, each with its canvas, its result, and one over the other."""
     camera = Camera(browser, address)
     page = camera.page
-    camera.draw("the mountains on a sunny day, oil painting")
+    page.locator("#seed input").fill("3")
+    camera.draw("a yellow house in the hills on a sunny day, oil painting")
     page.get_by_role("link", name="Image", exact=True).click()
     page.locator("#canvas-image .canvas").wait_for()
     camera.shoot("image-empty")
@@ -164,19 +167,25 @@ def rooms(browser: Browser, address: str) -> None:
     page.keyboard.press("Escape")
     page.locator(".stage").get_by_role("button", name="To image").click()
     page.locator("#canvas-image .canvas-empty").wait_for(state="hidden")
-    camera.stroke("image", [(0.4, 0.3), (0.5, 0.2), (0.6, 0.3), (0.5, 0.35), (0.42, 0.31)])
+    camera.stroke(
+        "image", [(0.5, 0.5), (0.4, 0.62), (0.6, 0.62), (0.6, 0.72), (0.41, 0.72), (0.41, 0.84), (0.59, 0.84)]
+    )
     camera.shoot("image")
-    camera.draw("a red hot air balloon over the mountains on a sunny day, oil painting")
+    camera.draw("a red house in the hills on a sunny day, oil painting")
     page.locator("#view-switch").get_by_role("button", name="Compare").click()
     page.locator(".comparison img").first.wait_for()
     camera.shoot("image-compare")
     page.locator(".stage").get_by_role("button", name="To inpaint").click()
     page.locator("#canvas-inpaint .canvas-empty").wait_for(state="hidden")
-    camera.stroke("inpaint", [(0.36, 0.16), (0.42, 0.14), (0.43, 0.22), (0.36, 0.24), (0.36, 0.16)])
+    repainted = "a purple castle in the hills on a sunny day, oil painting"
+    rows = ((0.5, 0.44, 0.56), (0.59, 0.36, 0.64), (0.68, 0.36, 0.64), (0.77, 0.36, 0.64), (0.86, 0.36, 0.64))
+    camera.stroke("inpaint", [point for y, left, right in rows for point in ((left, y), (right, y))])
     page.locator("#start").get_by_text("Noise").click()
     page.locator("#fold-mask button").first.click()
+    page.locator("#prompt textarea").fill(repainted)
+    page.locator("#prompt textarea").blur()
     camera.shoot("inpaint")
-    camera.draw("a yellow moon in the sky, oil painting")
+    camera.draw(repainted)
     page.get_by_role("button", name="Go on", exact=True).click()
     camera.shoot("inpaint-result")
     page.keyboard.press("Escape")
@@ -186,7 +195,8 @@ def rooms(browser: Browser, address: str) -> None:
     page.locator("#fold-outpaint button").first.click()
     page.get_by_role("button", name="Extend to 16:9").click()
     camera.shoot("outpaint")
-    camera.draw("the mountains on a sunny day, oil painting")
+    camera.draw("the hills on a sunny day, oil painting")
+    page.get_by_text("A new picture is on the canvas.").wait_for(state="hidden")
     camera.shoot("outpaint-result")
     camera.context.close()
     camera = Camera(browser, address, theme="light", phone=True)
@@ -210,12 +220,14 @@ def guides(browser: Browser, address: str) -> None:
         hull,
         [(0.5, 0.62), (0.5, 0.25)],
         [(0.5, 0.27), (0.72, 0.58), (0.5, 0.58)],
-        [(0.5, 0.3), (0.32, 0.56)],
+        [(0.5, 0.3), (0.32, 0.56), (0.5, 0.56)],
     ):
         camera.stroke("guide", stroke)
-    page.locator(".guide-map img").wait_for()
+    page.locator("#seed input").fill("3")
+    camera.draw(EXAMPLE)
     camera.shoot("guide")
     posed(page)
+    camera.draw("a person in yellow clothes in the meadow on a sunny day, watercolor")
     camera.shoot("guide-pose")
     page.get_by_role("button", name="Poses", exact=True).click()
     page.wait_for_timeout(1500)
@@ -248,7 +260,7 @@ def light(browser: Browser, address: str) -> None:
 
 def phone(browser: Browser, address: str) -> None:
     camera = Camera(browser, address, phone=True)
-    camera.draw(PROMPTS[4])
+    camera.draw(EXAMPLE)
     camera.page.evaluate("scrollTo(0, 0)")
     camera.shoot("phone")
     camera.page.get_by_role("button", name="Settings", exact=True).click()

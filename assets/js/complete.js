@@ -65,7 +65,7 @@ async function offer(area) {
   const indexes = at === end && here() ? await load() : null;
   if (!indexes || !here() || area.value !== value || area.selectionStart !== at || /\w/.test(value[at] ?? "")) return close();
   for (const [index, from, typed] of openings(value, at)) {
-    const options = search(indexes[index], typed, SHOWN).found.filter(({ write }) => write !== value.slice(from, at));
+    const options = search(indexes[index], typed, SHOWN).found.filter(({ write }) => !value.slice(0, at).endsWith(write));
     if (options.length) return show(area, from, at, options);
   }
   return close();

@@ -137,9 +137,15 @@ def test_words_complete_at_the_keyboard(page: Page) -> None:
     expect(area(page)).not_to_have_attribute("aria-expanded", "true")
 
 
-def test_words_that_arrive_late_do_not_open_over_what_one_went_on_to(page: Page) -> None:
-    held: list[Route] = []
-    page.route("**/studio/words", lambda route: route.continue_() if held else held.append(route))
+@pytest.fixture
+def held(context: BrowserContext) -> list[Route]:
+    """The first request for words, which waits; the page asks as soon as its prompt has focus."""
+    routes: list[Route] = []
+    context.route("**/studio/words", lambda route: route.continue_() if routes else routes.append(route))
+    return routes
+
+
+def test_words_that_arrive_late_do_not_open_over_what_one_went_on_to(held: list[Route], page: Page) -> None:
     area(page).press_sequentially("an otter, cand")
     eventually(lambda: bool(page.evaluate("true") and held))
     page.get_by_role("button", name="Build the prompt from words").focus()
@@ -148,6 +154,17 @@ def test_words_that_arrive_late_do_not_open_over_what_one_went_on_to(page: Page)
     expect(page.get_by_role("listbox", name="Completions")).to_be_hidden()
     area(page).press_sequentially("l")
     expect(page.get_by_role("listbox", name="Completions").get_by_role("option").first).to_have_text("candlelight")
+
+
+def test_what_stands_there_already_is_not_offered(page: Page) -> None:
+    offered = page.get_by_role("listbox", name="Completions").get_by_role("option")
+    area(page).fill("")
+    area(page).press_sequentially("an otter, oil paintin")
+    expect(offered.get_by_text("oil painting", exact=True)).to_be_visible()
+    area(page).press_sequentially("g")
+    expect(offered.get_by_text("oil painting", exact=True)).to_be_hidden()
+    area(page).press("Backspace")
+    expect(offered.get_by_text("oil painting", exact=True)).to_be_visible()
 
 
 def test_nothing_is_offered_over_what_was_sent(page: Page) -> None:
@@ -165,9 +182,7 @@ def test_nothing_is_offered_over_what_was_sent(page: Page) -> None:
     expect(offered.get_by_role("option").first).to_have_text("candlelight")
 
 
-def test_words_that_arrive_after_sending_are_not_offered(page: Page) -> None:
-    held: list[Route] = []
-    page.route("**/studio/words", lambda route: route.continue_() if held else held.append(route))
+def test_words_that_arrive_after_sending_are_not_offered(held: list[Route], page: Page) -> None:
     area(page).press_sequentially("an otter, cand")
     eventually(lambda: bool(page.evaluate("true") and held))
     area(page).press("Control+Enter")
