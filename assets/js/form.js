@@ -10,6 +10,7 @@ const listeners = new Set();
 let facts = { names: [], examples: [], longest: Infinity, defaults: {}, abilities: {}, loras: false, styles: {}, usual: {} };
 let current = null; // field name → value, once the form has been filled
 let saving = 0;
+let early = false; // whether Generate was pressed before that
 
 const field = (id) => document.querySelector(`#${id} textarea, #${id} input`);
 
@@ -73,6 +74,8 @@ export const remembered = () => recall(SETTINGS, "");
 export function restored(values) {
   current = {};
   shown(values);
+  if (early) generate();
+  early = false;
 }
 
 /** Gradio: these are the values of all controls now. */
@@ -100,6 +103,17 @@ function save() {
 }
 
 addEventListener("pagehide", () => saving && save());
+
+// Generate pressed before the form has been filled would be lost, or draw what nobody asked for: it waits.
+document.addEventListener(
+  "click",
+  (event) => {
+    if (current || !event.target.closest?.("#generate")) return;
+    event.stopImmediatePropagation();
+    early = true;
+  },
+  true,
+);
 
 export function generate() {
   // Leaving a number field makes Gradio take over what was typed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from studio.catalog import Catalog
 from studio.settings import EMBEDDED
@@ -83,6 +83,21 @@ def test_settings_survive_a_reload(page: Page, house: House) -> None:
     assert (first.negative, first.steps, first.seed, first.width, first.height) == ("fog", 12, 2**64 - 1, 224, 296)
     assert [drawn.seed for drawn in house.engine.drawn] == [2**64 - 1, 0, 1]
     assert len(first.styles) == 1
+
+
+def test_generate_pressed_before_the_form_is_filled_waits_for_it(page: Page, house: House) -> None:
+    held: list[Route] = []
+    prompt(page, "a heron that came early")
+    page.wait_for_function("Object.values(localStorage).some((kept) => kept.includes('came early'))")
+    page.route("**/gradio_api/run/**", lambda route: held.append(route), times=1)
+    page.reload()
+    eventually(lambda: bool(page.evaluate("true") and held))
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(1000)
+    assert house.engine.drawn == []
+    held[0].continue_()
+    eventually(lambda: bool(page.evaluate("true") and house.engine.drawn))
+    assert [request.prompt for request in house.engine.drawn] == ["a heron that came early"]
 
 
 def test_memory_that_makes_no_sense_gives_way_to_defaults(page: Page, house: House) -> None:
